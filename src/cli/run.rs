@@ -1,0 +1,178 @@
+//! `streamrun FILE`: runs pipelines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::terminal::{start_log, Screen};
+use super::{feed, print_error, RunArgs, Threads, DONE, FAILED, INVALID, USAGE};
+use crate::diagnostic::render::{self, Format, Report};
+use crate::diagnostic::{has_errors, suggest, Diagnostic};
+use crate::engine::Progress;
+use crate::job::supervisor::{pipeline_files, supervise, Failure, Settings, Signal};
+use crate::job::{self, Options};
+use crate::logical::parallelism;
+use crate::plan::Plan;
+
+/// Runs the pipelines of a path; the exit code.
+pub(super) fn run(args: &RunArgs) -> u8 {
+    let Some(path) = &args.file else { return USAGE };
+    if let Some(message) = no_such_file(path) {
+        print_error(&message);
+        return USAGE;
+    }
+    let (plans, findings) = load(path, args);
+    show(&findings);
+    if has_errors(&findings) {
+        return INVALID;
+    }
+    if plans.is_empty() {
+        print_error(&format!("streamrun: there is no pipeline (*.yaml) in {}\n", path.display()));
+        return USAGE;
+    }
+    let screen = Screen::new(!args.quiet && args.log_format == super::LogFormat::Text);
+    start_log(&screen, args.log_format, (!args.quiet).then_some(args.verbose));
+    let workers = plans.iter().map(|(_, plan)| parallelism(plan)).max().unwrap_or(1);
+    let threads = match Threads::start(workers) {
+        Ok(threads) => threads,
+        Err(error) => {
+            print_error(&format!("streamrun: cannot start threads: {error}\n"));
+            return FAILED;
+        }
+    };
+    let code = threads.io.block_on(run_plans(args, plans, &screen, &threads));
+    screen.finish();
+    threads.shut_down();
+    code
+}
+
+/// A path that is not there may be a mistyped subcommand.
+fn no_such_file(path: &PathBuf) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let word = path.to_string_lossy();
+    let command = suggest::nearest(&word, ["validate", "test", "explain", "schema", "list", "help"]);
+    let help = command.map_or_else(String::new, |command| format!("\nhelp: did you mean `streamrun {command}`?"));
+    Some(format!("streamrun: there is no file {}{help}\n", path.display()))
+}
+
+fn load(path: &PathBuf, args: &RunArgs) -> (Vec<(PathBuf, Plan)>, Vec<Diagnostic>) {
+    let mut findings = Vec::new();
+    let mut plans = Vec::new();
+    for file in pipeline_files(path) {
+        if let Some(plan) = job::load(&file, &args.overrides, &mut findings) {
+            plans.push((file, plan));
+        }
+    }
+    (plans, findings)
+}
+
+fn show(findings: &[Diagnostic]) {
+    if findings.is_empty() {
+        return;
+    }
+    let mut files: Vec<String> = findings.iter().map(|finding| finding.file.name().to_owned()).collect();
+    files.sort();
+    files.dedup();
+    let mut findings = findings.to_vec();
+    crate::diagnostic::sort(&mut findings);
+    let report = Report { findings: &findings, files: &files, color: super::color(&std::io::stderr()) };
+    print_error(&render::render(&report, Format::Human));
+}
+
+async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen, threads: &Threads) -> u8 {
+    if let Err(message) = start_feed(args, &plans).await {
+        print_error(&format!("streamrun: {message}\n"));
+        return USAGE;
+    }
+    for (file, plan) in &plans {
+        tracing::info!(pipeline = plan.name, file = %file.display(), batch_interval = %plan.batch_interval, "started");
+    }
+    let settings = Settings {
+        path: args.file.clone().unwrap_or_default(),
+        overrides: args.overrides.clone(),
+        options: Options { batches: args.batches, run_for: args.run_for, on_progress: Some(on_progress(screen)) },
+        reload: !args.no_reload && !args.available_now,
+        show_findings: Arc::new(show),
+    };
+    let runtime = threads.runtime(Arc::new(screen.clone()), args.available_now);
+    match supervise(settings, plans, runtime, signals()).await {
+        Ok(summary) => {
+            screen.finish();
+            tracing::info!(batches = summary.batches, rows_in = summary.rows_in, rows_out = summary.rows_out, "stopped");
+            DONE
+        }
+        Err(Failure::Invalid(findings)) => {
+            show(&findings);
+            INVALID
+        }
+        Err(Failure::Run(pipeline, error)) => {
+            screen.finish();
+            tracing::error!(pipeline, "failed: {error}");
+            FAILED
+        }
+    }
+}
+
+/// Every batch goes to the status line where there is one, else to the log.
+fn on_progress(screen: &Screen) -> Arc<dyn Fn(&str, &Progress) + Send + Sync> {
+    let screen = screen.clone();
+    Arc::new(move |pipeline, progress| {
+        if screen.has_status() {
+            screen.set_status(format!("{pipeline}: {}", progress.line()));
+            for (component, count, reason) in &progress.skipped {
+                tracing::warn!(pipeline, component, rows = count, "rows left out that cannot be decoded, the first: {reason}");
+            }
+        } else {
+            progress.log(pipeline);
+        }
+    })
+}
+
+async fn start_feed(args: &RunArgs, plans: &[(PathBuf, Plan)]) -> Result<(), String> {
+    let Some(input) = &args.feed else { return Ok(()) };
+    let mut addresses = plans.iter().flat_map(|(_, plan)| &plan.sources).filter_map(|source| source.checked.feed.clone());
+    match (addresses.next(), addresses.next()) {
+        (Some((host, port)), None) => feed::serve(input, &host, port, args.feed_rate, args.available_now).await,
+        (None, _) => Err("`--feed` needs a `socket` source that connects to a host and port; there is none".to_owned()),
+        _ => Err("`--feed` serves one `socket` source, and there are several".to_owned()),
+    }
+}
+
+/// SIGTERM and Ctrl-C stop, SIGHUP looks at the files; a second stop ends the process at once.
+fn signals() -> mpsc::Receiver<Signal> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        use tokio::signal::unix::{signal, SignalKind};
+        let listen = |kind| signal(kind).ok();
+        let (terminate, interrupt, hang_up) =
+            (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
+        let (Some(mut terminate), Some(mut interrupt), Some(mut hang_up)) = (terminate, interrupt, hang_up) else {
+            tracing::warn!("signals cannot be caught; stopping is not graceful");
+            return;
+        };
+        let mut stopping = false;
+        loop {
+            let asked = tokio::select! {
+                _ = terminate.recv() => Signal::Stop,
+                _ = interrupt.recv() => Signal::Stop,
+                _ = hang_up.recv() => Signal::Reload,
+            };
+            if asked == Signal::Stop {
+                if stopping {
+                    print_error("streamrun: stopped at once\n");
+                    #[expect(clippy::exit, reason = "the user asked twice")]
+                    std::process::exit(i32::from(FAILED));
+                }
+                stopping = true;
+                tracing::info!("stopping: what was received is processed first; once more to stop at once");
+            }
+            if sender.send(asked).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,267 @@
+//! One micro-batch, in order:
+//!
+//! 1. the batch's time is given (nothing below reads a clock for it)
+//! 2. each source says how far the batch goes, within its rate limit
+//! 3. the sources' blocks of that range are put into the slots
+//! 4. the stages run: blocks are decoded and steps executed while the sinks read
+//! 5. every sink has written the batch
+//! 6. the sources may forget the range; the rate estimators learn; progress is published
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::ExecutionPlanProperties;
+use futures::StreamExt;
+
+use super::progress::{Parts, Progress, SourceProgress};
+use super::rate::{Observation, RateEstimator};
+use super::{RunError, Runtime};
+use crate::logical::{Output, Slot, Stage, Stages};
+use crate::plan::Plan;
+use crate::sinks::{each_partition, Batch, Partition, RowsError, Sink};
+use crate::sources::{Block, Limit, Offset, Source};
+
+/// A running source with its place and its rate.
+pub struct RunningSource {
+    /// The source itself.
+    pub source: Box<dyn Source>,
+    /// Up to here everything is processed.
+    pub offset: Offset,
+    /// How fast it may go.
+    pub rate: RateEstimator,
+}
+
+/// The parts of a running pipeline.
+pub struct Engine {
+    /// The pipeline.
+    pub plan: Arc<Plan>,
+    /// Its executable form.
+    pub stages: Stages,
+    /// By name.
+    pub sources: BTreeMap<String, RunningSource>,
+    /// By name.
+    pub sinks: BTreeMap<String, Box<dyn Sink>>,
+}
+
+impl Engine {
+    /// Runs one batch. `until` bounds what was received for it (the batch's time, or everything).
+    /// `None` if no source had anything new and `skip_empty` is set.
+    ///
+    /// # Errors
+    /// When a source or sink cannot go on, or rows cannot be computed.
+    pub async fn run(&mut self, batch: Batch, until: i64, skip_empty: bool, runtime: &Runtime) -> Result<Option<Progress>, RunError> {
+        let scheduling_delay = Duration::from_millis(u64::try_from(runtime.clock.now() - batch.time).unwrap_or(0));
+        let begin = Instant::now();
+        let ends = self.plan_ranges(until).await?;
+        if skip_empty && ends.iter().all(|(name, end)| self.sources.get(name).is_some_and(|it| it.offset == *end)) {
+            return Ok(None);
+        }
+        self.fill_slots(&ends).await?;
+        let reading = begin.elapsed();
+
+        self.stages.run.batch_time.store(batch.time, Ordering::Relaxed);
+        let counters = Arc::new(Counters::default());
+        let mut sink_time = Duration::ZERO;
+        for index in 0..self.stages.stages.len() {
+            sink_time += self.run_stage(index, batch, &counters).await?;
+        }
+        self.commit(&ends).await?;
+
+        let processing_time = begin.elapsed();
+        let mut parts = Parts { sources: reading, ..Parts::default() };
+        let decoding: u64 = self.stages.inputs.values().map(|slot| slot.decode_nanos()).sum();
+        let computing = Duration::from_nanos(counters.computing_nanos.load(Ordering::Relaxed));
+        parts.sources += Duration::from_nanos(decoding);
+        parts.steps = computing.saturating_sub(Duration::from_nanos(decoding));
+        parts.sinks = sink_time.saturating_sub(computing);
+        let sources = self.observe(runtime.clock.now(), processing_time, scheduling_delay);
+        Ok(Some(Progress {
+            batch,
+            sources,
+            rows_out: counters.rows_out.load(Ordering::Relaxed),
+            skipped: self.stages.run.take_skipped(),
+            scheduling_delay,
+            processing_time,
+            parts,
+        }))
+    }
+
+    /// Whether no source will ever have more rows.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.sources.values().all(|running| running.source.is_finished())
+    }
+
+    async fn plan_ranges(&mut self, until: i64) -> Result<BTreeMap<String, Offset>, RunError> {
+        let interval = self.plan.batch_interval.to_std().as_secs_f64();
+        let mut ends = BTreeMap::new();
+        for (name, running) in &mut self.sources {
+            let rate = rate_limit(running);
+            let limit = Limit { until, rows: rate.map(|rate| (rate * interval).ceil().max(1.0) as u64) };
+            let end = running.source.latest(limit).await.map_err(|error| source_error(name, error))?;
+            ends.insert(name.clone(), end);
+        }
+        Ok(ends)
+    }
+
+    async fn fill_slots(&mut self, ends: &BTreeMap<String, Offset>) -> Result<(), RunError> {
+        for (name, running) in &mut self.sources {
+            let (Some(end), Some(slot)) = (ends.get(name), self.stages.inputs.get(name)) else { continue };
+            let blocks = if *end == running.offset {
+                Vec::new()
+            } else {
+                running.source.read(&running.offset, end).await.map_err(|error| source_error(name, error))?
+            };
+            slot.fill(blocks);
+        }
+        Ok(())
+    }
+
+    /// Executes a stage into its sink or slot; how long the sink took.
+    async fn run_stage(&mut self, index: usize, batch: Batch, counters: &Arc<Counters>) -> Result<Duration, RunError> {
+        let Some(stage) = self.stages.stages.get_mut(index) else { return Ok(Duration::ZERO) };
+        let begin = Instant::now();
+        let is_sink = matches!(stage.output, Output::Sink(_));
+        let partitions = execute(stage, &self.stages.context, is_sink.then_some(counters))
+            .map_err(|error| RunError::Stream { name: stage.name.clone(), error })?;
+        match &stage.output {
+            Output::Slot(slot) => keep(partitions, slot)
+                .await
+                .map_err(|error| RunError::Stream { name: stage.name.clone(), error: error.to_string() })?,
+            Output::Sink(_) => {
+                let sink = self
+                    .sinks
+                    .get_mut(&stage.name)
+                    .ok_or_else(|| RunError::Internal(format!("the sink `{}` does not run", stage.name)))?;
+                sink.write(batch, partitions)
+                    .await
+                    .map_err(|error| RunError::Sink { name: stage.name.clone(), error })?;
+            }
+        }
+        Ok(if is_sink { begin.elapsed() } else { Duration::ZERO })
+    }
+
+    async fn commit(&mut self, ends: &BTreeMap<String, Offset>) -> Result<(), RunError> {
+        for slot in self.stages.inputs.values() {
+            slot.clear();
+        }
+        for stage in &self.stages.stages {
+            if let Output::Slot(slot) = &stage.output {
+                slot.clear();
+            }
+        }
+        for (name, running) in &mut self.sources {
+            let Some(end) = ends.get(name) else { continue };
+            running.source.commit(end).await.map_err(|error| source_error(name, error))?;
+            running.offset = end.clone();
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, now: i64, processing: Duration, scheduling: Duration) -> Vec<SourceProgress> {
+        let inputs = &self.stages.inputs;
+        let plan = Arc::clone(&self.plan);
+        let names = plan.sources.iter().map(|source| &source.name);
+        let mut progress = Vec::new();
+        for name in names {
+            let (Some(running), Some(slot)) = (self.sources.get_mut(name), inputs.get(name)) else { continue };
+            let rows = slot.rows_read();
+            let limit = rate_limit(running);
+            if running.source.is_receiver() {
+                running.rate.observe(Observation { time: now, rows, processing, scheduling });
+            }
+            let rows_per_second = rows as f64 / processing.as_secs_f64().max(1e-6);
+            progress.push(SourceProgress { name: name.clone(), rows, rows_per_second, limit });
+        }
+        progress
+    }
+}
+
+/// The lower of `max_rate` and what back-pressure allows.
+fn rate_limit(running: &RunningSource) -> Option<f64> {
+    let estimate = running.rate.limit().filter(|_| running.source.is_receiver());
+    match (running.source.max_rate(), estimate) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn source_error(name: &str, error: crate::sources::SourceError) -> RunError {
+    RunError::Source { name: name.to_owned(), error }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    rows_out: AtomicU64,
+    computing_nanos: AtomicU64,
+}
+
+/// Starts a stage: a stream for each of its partitions.
+fn execute(stage: &mut Stage, context: &Arc<datafusion::execution::TaskContext>, counters: Option<&Arc<Counters>>) -> Result<Vec<Partition>, String> {
+    let message = |error: datafusion::error::DataFusionError| describe(&error);
+    // Repartitioning and joins keep state in the plan; a fresh one costs microseconds.
+    stage.plan = reset_plan_states(Arc::clone(&stage.plan)).map_err(message)?;
+    let count = stage.plan.output_partitioning().partition_count();
+    let mut partitions = Vec::with_capacity(count);
+    for index in 0..count {
+        let stream = stage.plan.execute(index, Arc::clone(context)).map_err(message)?;
+        let stream = stream.map(|batch| batch.map_err(|error| RowsError(describe(&error))));
+        partitions.push(match counters {
+            Some(counters) => Counted { stream: stream.boxed(), counters: Arc::clone(counters) }.boxed(),
+            None => stream.boxed(),
+        });
+    }
+    Ok(partitions)
+}
+
+/// A DataFusion error without the names of its wrappers.
+fn describe(error: &datafusion::error::DataFusionError) -> String {
+    use datafusion::error::DataFusionError as E;
+    match error.find_root() {
+        E::Execution(message) => message.clone(),
+        E::ResourcesExhausted(message) => {
+            format!("the batch needs more memory than `engine.memory_limit` allows: {message}")
+        }
+        other => other.strip_backtrace(),
+    }
+}
+
+/// Reads all partitions into a slot, keeping their order.
+async fn keep(partitions: Vec<Partition>, slot: &Arc<Slot>) -> Result<(), crate::sinks::SinkError> {
+    let collected = each_partition(partitions, |_, mut partition| async move {
+        let mut batches = Vec::new();
+        while let Some(batch) = partition.next().await {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+            }
+        }
+        Ok(batches)
+    })
+    .await?;
+    slot.fill(collected.into_iter().filter(|batches| !batches.is_empty()).map(Block::decoded).collect());
+    Ok(())
+}
+
+/// Counts rows, and the time that computing them takes.
+struct Counted {
+    stream: Partition,
+    counters: Arc<Counters>,
+}
+
+impl futures::Stream for Counted {
+    type Item = Result<arrow::record_batch::RecordBatch, RowsError>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+        let begin = Instant::now();
+        let polled = self.stream.poll_next_unpin(context);
+        self.counters.computing_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if let std::task::Poll::Ready(Some(Ok(batch))) = &polled {
+            self.counters.rows_out.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+}

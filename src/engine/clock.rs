@@ -1,0 +1,65 @@
+//! The machine's clock, and one that tests turn by hand.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::sources::Clock;
+
+/// The machine's clock. Waiting is by a monotonic clock, so a clock that is set back stops nothing.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time")]
+    fn now(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    async fn sleep_until(&self, time: i64) {
+        let wait = u64::try_from(time - self.now()).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// A clock that stands still until it is turned.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: AtomicI64,
+    turned: Notify,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`, milliseconds since the epoch.
+    #[must_use]
+    pub fn new(now: i64) -> Self {
+        Self { now: AtomicI64::new(now), turned: Notify::new() }
+    }
+
+    /// Turns the clock forward to `time`.
+    pub fn turn_to(&self, time: i64) {
+        self.now.fetch_max(time, Ordering::SeqCst);
+        self.turned.notify_waiters();
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> i64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    async fn sleep_until(&self, time: i64) {
+        loop {
+            let turned = self.turned.notified();
+            if self.now() >= time {
+                return;
+            }
+            turned.await;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Batch times: multiples of the batch interval since the epoch, one after the other, none left
+//! out (Spark's `RecurringTimer` and `JobGenerator`).
+
+/// Gives the time of the next batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTimes {
+    interval: i64,
+    next: i64,
+}
+
+impl BatchTimes {
+    /// The first batch is at the first multiple of `interval` (milliseconds) after `now`.
+    #[must_use]
+    pub fn new(interval: u64, now: i64) -> Self {
+        let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);
+        Self { interval, next: next_multiple(interval, now) }
+    }
+
+    /// The time of the next batch.
+    #[must_use]
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The next batch has been run.
+    pub fn advance(&mut self) {
+        self.next = self.next.saturating_add(self.interval);
+    }
+
+    /// Batches follow another interval from now on, later than those that were.
+    pub fn change_interval(&mut self, interval: u64) {
+        let last = self.next - self.interval;
+        let interval = i64::try_from(interval).unwrap_or(i64::MAX).max(1);
+        *self = Self { interval, next: next_multiple(interval, last) };
+    }
+}
+
+fn next_multiple(interval: i64, after: i64) -> i64 {
+    (after.div_euclid(interval) + 1).saturating_mul(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_multiples_and_none_is_left_out() {
+        let mut times = BatchTimes::new(5_000, 12_345);
+        assert_eq!(times.next(), 15_000);
+        times.advance();
+        assert_eq!(times.next(), 20_000);
+        assert_eq!(BatchTimes::new(5_000, 15_000).next(), 20_000);
+    }
+
+    #[test]
+    fn a_new_interval_starts_after_the_last_batch() {
+        let mut times = BatchTimes::new(5_000, 12_345);
+        times.advance();
+        times.change_interval(2_000);
+        assert_eq!(times.next(), 16_000);
+    }
+}

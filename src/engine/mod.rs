@@ -1,0 +1,65 @@
+//! The local micro-batch engine: a clock, batch times, one micro-batch after the other, and how fast
+//! sources may go.
+
+pub mod batch;
+pub mod clock;
+pub mod generator;
+pub mod progress;
+pub mod rate;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::sinks::{SinkError, Terminal};
+use crate::sources::{Clock, SourceError};
+
+pub use batch::Engine;
+pub use progress::{Progress, SourceProgress};
+
+/// What jobs share.
+#[derive(Clone)]
+pub struct Runtime {
+    /// The engine's time.
+    pub clock: Arc<dyn Clock>,
+    /// Standard output.
+    pub terminal: Arc<dyn Terminal>,
+    /// Threads for waiting on the outside world.
+    pub io: tokio::runtime::Handle,
+    /// Threads for decoding and plans.
+    pub workers: tokio::runtime::Handle,
+    /// `--available-now`.
+    pub available_now: bool,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A source cannot go on.
+    #[error("source `{name}`: {error}")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: SourceError,
+    },
+    /// A sink cannot go on, or the rows for it cannot be computed.
+    #[error("sink `{name}`: {error}")]
+    Sink {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: SinkError,
+    },
+    /// A stage between others failed.
+    #[error("stream `{name}`: {error}")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: String,
+    },
+    /// The engine itself; a bug.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}

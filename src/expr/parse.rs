@@ -1,0 +1,211 @@
+//! Text to [`Ast`], in evalexpr's syntax. The only place that knows evalexpr.
+
+use evalexpr::{EvalexprError, Node, Operator, Value};
+
+use super::ast::{Ast, BinaryOperator, Literal, UnaryOperator};
+use super::ExpressionError;
+use crate::diagnostic::codes;
+
+/// An expression has at most this many characters.
+pub const MAX_LENGTH: usize = 10_000;
+/// Operators, calls and parentheses an expression has at most; it bounds how deep its tree gets.
+pub const MAX_PARTS: usize = 400;
+
+/// Parses an expression.
+///
+/// # Errors
+/// What is wrong, in the user's terms.
+pub fn parse(text: &str) -> Result<Ast, ExpressionError> {
+    check_size(text)?;
+    let tree = evalexpr::build_operator_tree(text).map_err(|error| explain(text, &error))?;
+    Converter { text }.convert(&tree)
+}
+
+/// Refuses what would need a deep stack. Counts outside quotes only.
+fn check_size(text: &str) -> Result<(), ExpressionError> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut parts = 0;
+    for c in text.chars() {
+        if quoted && !escaped && c == '\\' {
+            escaped = true;
+            continue;
+        }
+        if c == '"' && !escaped {
+            quoted = !quoted;
+        }
+        escaped = false;
+        if !quoted && "(+-*/%^!&|<>=,;".contains(c) {
+            parts += 1;
+        }
+    }
+    // Two names side by side are a call, so white space nests too.
+    parts += text.split_whitespace().count() / 2;
+    if text.len() > MAX_LENGTH || parts > MAX_PARTS {
+        return Err(ExpressionError::new(codes::EXPRESSION_TOO_LARGE, "the expression is too large")
+            .help("compute parts of it in a `with_columns` step before"));
+    }
+    Ok(())
+}
+
+fn explain(text: &str, error: &EvalexprError) -> ExpressionError {
+    let bad = |message: &str| ExpressionError::new(codes::BAD_EXPRESSION, message);
+    match error {
+        EvalexprError::UnmatchedLBrace => bad("a `(` is not closed"),
+        EvalexprError::UnmatchedRBrace => bad("a `)` closes nothing"),
+        EvalexprError::UnmatchedDoubleQuote => bad("a `\"` is not closed").help("text stands in double quotes"),
+        EvalexprError::IllegalEscapeSequence(sequence) => bad(&format!("`{sequence}` is no escape inside a text"))
+            .help("inside double quotes write `\\\\` for one backslash and `\\\"` for a quote"),
+        EvalexprError::UnmatchedPartialToken { first, .. } => {
+            let symbol = first.to_string();
+            bad(&format!("a single `{symbol}` is no operator"))
+                .help("operators: + - * / % ^ == != < <= > >= && || !")
+                .word(&symbol)
+        }
+        EvalexprError::WrongOperatorArgumentAmount { .. } | EvalexprError::AppendedToLeafNode => {
+            missing_operand(text)
+        }
+        EvalexprError::MissingOperatorOutsideOfBrace => bad("an operator is missing before or after a `(`"),
+        other => bad(&format!("not understood: {other}")),
+    }
+}
+
+fn missing_operand(text: &str) -> ExpressionError {
+    let error = ExpressionError::new(codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator");
+    if text.contains('\'') { error.help("text stands in double quotes: \"error\", not 'error'") } else { error }
+}
+
+struct Converter<'a> {
+    text: &'a str,
+}
+
+impl Converter<'_> {
+    fn convert(&self, node: &Node) -> Result<Ast, ExpressionError> {
+        let children = node.children();
+        match node.operator() {
+            Operator::RootNode => match children {
+                [inner] => self.convert(inner),
+                _ => Err(ExpressionError::new(codes::BAD_EXPRESSION, "an expression is missing")),
+            },
+            Operator::Const { value } => literal(value),
+            Operator::VariableIdentifierRead { identifier } => self.name(identifier),
+            Operator::FunctionIdentifier { identifier } => self.call(identifier, children),
+            Operator::Neg => self.unary(UnaryOperator::Negate, children),
+            Operator::Not => self.unary(UnaryOperator::Not, children),
+            Operator::Tuple => {
+                Err(ExpressionError::new(codes::BAD_EXPRESSION, "a comma stands only between the arguments of a function")
+                    .word(","))
+            }
+            Operator::Chain => {
+                Err(ExpressionError::new(codes::BAD_EXPRESSION, "`;` is not allowed: an expression has one value").word(";"))
+            }
+            operator => match binary_operator(operator) {
+                Some(binary) => match children {
+                    [left, right] => {
+                        Ok(Ast::Binary(binary, Box::new(self.convert(left)?), Box::new(self.convert(right)?)))
+                    }
+                    _ => Err(missing_operand(self.text).word(binary.symbol())),
+                },
+                None => Err(ExpressionError::new(codes::BAD_EXPRESSION, "an expression cannot assign")
+                    .help("`==` compares; a new column is the key before the expression: `column: expression`")
+                    .word("=")),
+            },
+        }
+    }
+
+    fn unary(&self, operator: UnaryOperator, children: &[Node]) -> Result<Ast, ExpressionError> {
+        let [operand] = children else { return Err(missing_operand(self.text)) };
+        Ok(match (operator, self.convert(operand)?) {
+            (UnaryOperator::Negate, Ast::Literal(Literal::Integer(number))) if number != i64::MIN => {
+                Ast::Literal(Literal::Integer(-number))
+            }
+            (UnaryOperator::Negate, Ast::Literal(Literal::Double(number))) => Ast::Literal(Literal::Double(-number)),
+            (operator, operand) => Ast::Unary(operator, Box::new(operand)),
+        })
+    }
+
+    fn name(&self, identifier: &str) -> Result<Ast, ExpressionError> {
+        if identifier.eq_ignore_ascii_case("null") {
+            return Ok(Ast::Literal(Literal::Null));
+        }
+        let error = |message: String| ExpressionError::new(codes::BAD_EXPRESSION, message).word(identifier);
+        if identifier.starts_with('\'') || identifier.ends_with('\'') {
+            return Err(error("text stands in double quotes".to_owned())
+                .help(format!("write \"{}\"", identifier.trim_matches('\''))));
+        }
+        if identifier.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(error(format!("`{identifier}` is no number and no column")));
+        }
+        if let Some(open) = identifier.find('[') {
+            let (list, index) = identifier.split_at(open);
+            let index: i64 = index.trim_matches(['[', ']']).parse().unwrap_or(0);
+            return Err(error("`[...]` is not part of the language".to_owned())
+                .help(format!("write `element_at({list}, {})`: elements count from 1", index + 1)));
+        }
+        Ok(Ast::Name(identifier.to_owned()))
+    }
+
+    fn call(&self, name: &str, children: &[Node]) -> Result<Ast, ExpressionError> {
+        if !self.is_called(name) {
+            return Err(ExpressionError::new(
+                codes::BAD_EXPRESSION,
+                format!("an operator is missing after `{name}`"),
+            )
+            .help("text stands in double quotes; a function's arguments stand in `(...)`")
+            .word(name));
+        }
+        let arguments = match children {
+            [Node { .. }] => self.arguments(&children[0])?,
+            _ => Vec::new(),
+        };
+        Ok(Ast::Call(name.to_owned(), arguments))
+    }
+
+    /// evalexpr takes `a b` for a call of `a`; here a call has parentheses.
+    fn is_called(&self, name: &str) -> bool {
+        self.text.match_indices(name).any(|(at, _)| {
+            self.text.get(at + name.len()..).is_some_and(|after| after.trim_start().starts_with('('))
+        })
+    }
+
+    fn arguments(&self, node: &Node) -> Result<Vec<Ast>, ExpressionError> {
+        match (node.operator(), node.children()) {
+            (Operator::RootNode, []) => Ok(Vec::new()),
+            (Operator::RootNode, [tuple]) if *tuple.operator() == Operator::Tuple => {
+                tuple.children().iter().map(|child| self.convert(child)).collect()
+            }
+            _ => Ok(vec![self.convert(node)?]),
+        }
+    }
+}
+
+fn literal(value: &Value) -> Result<Ast, ExpressionError> {
+    Ok(Ast::Literal(match value {
+        Value::String(text) => Literal::String(text.clone()),
+        Value::Float(number) => Literal::Double(*number),
+        Value::Int(number) => Literal::Integer(*number),
+        Value::Boolean(value) => Literal::Boolean(*value),
+        Value::Empty => Literal::Null,
+        Value::Tuple(_) => return Err(ExpressionError::new(codes::BAD_EXPRESSION, "a list stands only as the argument of a function")),
+    }))
+}
+
+fn binary_operator(operator: &Operator) -> Option<BinaryOperator> {
+    Some(match operator {
+        Operator::Add => BinaryOperator::Add,
+        Operator::Sub => BinaryOperator::Subtract,
+        Operator::Mul => BinaryOperator::Multiply,
+        Operator::Div => BinaryOperator::Divide,
+        Operator::Mod => BinaryOperator::Modulo,
+        Operator::Exp => BinaryOperator::Power,
+        Operator::Eq => BinaryOperator::Equal,
+        Operator::Neq => BinaryOperator::NotEqual,
+        Operator::Lt => BinaryOperator::Less,
+        Operator::Leq => BinaryOperator::LessOrEqual,
+        Operator::Gt => BinaryOperator::Greater,
+        Operator::Geq => BinaryOperator::GreaterOrEqual,
+        Operator::And => BinaryOperator::And,
+        Operator::Or => BinaryOperator::Or,
+        _ => return None,
+    })
+}

@@ -1,0 +1,175 @@
+//! The loop of a job: wait for the batch's time, run the batch, take in what was asked meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{reload, Prepared};
+use crate::engine::generator::BatchTimes;
+use crate::engine::progress::DelayWatch;
+use crate::engine::{Engine, Progress, RunError, Runtime};
+use crate::sinks::Batch;
+
+/// What a job can be asked while it runs.
+pub enum Control {
+    /// Stop receiving, process what was received, end.
+    Stop,
+    /// Go on as this version of the pipeline from the next batch on.
+    Reload(Box<Prepared>),
+}
+
+/// When a run ends by itself, and who hears about its batches.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// End after so many batches.
+    pub batches: Option<u64>,
+    /// End after so long.
+    pub run_for: Option<Duration>,
+    /// Gets every batch's progress.
+    pub on_progress: Option<Arc<dyn Fn(&str, &Progress) + Send + Sync>>,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Batches run.
+    pub batches: u64,
+    /// Rows read.
+    pub rows_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+}
+
+/// Runs a pipeline until it is stopped, its sources are finished, or the options end it.
+///
+/// # Errors
+/// When it cannot start or a batch fails.
+pub async fn run(prepared: Prepared, mut control: mpsc::Receiver<Control>, options: Options, runtime: Runtime) -> Result<Summary, RunError> {
+    let engine = reload::start(prepared, &runtime).await?;
+    let times = BatchTimes::new(engine.plan.batch_interval.as_millis(), runtime.clock.now());
+    let delays = DelayWatch::new(engine.plan.batch_interval.to_std());
+    let deadline = options.run_for.map(|span| runtime.clock.now() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+    let mut driver = Driver { engine, times, delays, summary: Summary::default(), options, runtime };
+    let result = driver.batches(&mut control, deadline).await;
+    // Also after a failure: connections are closed and threads end.
+    for running in driver.engine.sources.values_mut() {
+        running.source.stop().await;
+    }
+    result?;
+    Ok(driver.summary)
+}
+
+struct Driver {
+    engine: Engine,
+    times: BatchTimes,
+    delays: DelayWatch,
+    summary: Summary,
+    options: Options,
+    runtime: Runtime,
+}
+
+/// What ended the wait for a batch's time.
+enum Wake {
+    Due,
+    Asked(Control),
+    Deadline,
+}
+
+impl Driver {
+    async fn batches(&mut self, control: &mut mpsc::Receiver<Control>, deadline: Option<i64>) -> Result<(), RunError> {
+        loop {
+            match self.wait(control, deadline).await {
+                Wake::Asked(Control::Reload(prepared)) => {
+                    self.reload(*prepared).await?;
+                    continue;
+                }
+                Wake::Asked(Control::Stop) => return self.drain().await,
+                Wake::Deadline => return self.drain().await,
+                Wake::Due => {}
+            }
+            let until = if self.runtime.available_now { i64::MAX } else { self.times.next() };
+            let ran = self.batch(until, self.runtime.available_now).await?;
+            if self.options.batches.is_some_and(|batches| self.summary.batches >= batches) {
+                return Ok(());
+            }
+            if self.engine.is_finished() {
+                return self.drain().await;
+            }
+            if !ran {
+                // A receiver that has not got everything yet: wait a moment for more.
+                self.runtime.clock.sleep_until(self.runtime.clock.now() + 5).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self, control: &mut mpsc::Receiver<Control>, deadline: Option<i64>) -> Wake {
+        let due = if self.runtime.available_now { i64::MIN } else { self.times.next() };
+        let clock = &self.runtime.clock;
+        if deadline.is_some_and(|deadline| clock.now() >= deadline) {
+            return Wake::Deadline;
+        }
+        tokio::select! {
+            biased;
+            Some(asked) = control.recv() => Wake::Asked(asked),
+            () = clock.sleep_until(due) => Wake::Due,
+            () = clock.sleep_until(deadline.unwrap_or(i64::MAX)), if deadline.is_some() => Wake::Deadline,
+        }
+    }
+
+    /// Runs one batch; false if there was nothing to do and empty batches are passed over.
+    async fn batch(&mut self, until: i64, skip_empty: bool) -> Result<bool, RunError> {
+        let batch = Batch { id: self.summary.batches, time: self.times.next() };
+        let Some(progress) = self.engine.run(batch, until, skip_empty, &self.runtime).await? else {
+            return Ok(false);
+        };
+        self.times.advance();
+        self.summary.batches += 1;
+        self.summary.rows_in += progress.rows_in();
+        self.summary.rows_out += progress.rows_out;
+        let name = &self.engine.plan.name;
+        if let Some(on_progress) = &self.options.on_progress {
+            on_progress(name, &progress);
+        }
+        // Without waiting for batch times there is no delay to speak of.
+        if let Some(warning) = self.delays.observe(&progress).filter(|_| !self.runtime.available_now) {
+            tracing::warn!(pipeline = name, "{warning}");
+        }
+        Ok(true)
+    }
+
+    /// Stops receiving and processes everything that was received.
+    async fn drain(&mut self) -> Result<(), RunError> {
+        for running in self.engine.sources.values_mut() {
+            running.source.stop().await;
+        }
+        while self.batch(i64::MAX, true).await? {}
+        Ok(())
+    }
+
+    /// Swaps a new version in. If that fails, the old one goes on.
+    async fn reload(&mut self, prepared: Prepared) -> Result<(), RunError> {
+        let (old_interval, interval) = (self.engine.plan.batch_interval, prepared.plan.batch_interval);
+        let changes = reload::Changes::between(&self.engine.plan, &prepared.plan);
+        // What the leaving sources received belongs to the old version.
+        if changes.stop_sources(&mut self.engine).await {
+            while self.batch(i64::MAX, true).await? {}
+        }
+        let name = self.engine.plan.name.clone();
+        match reload::swap(&mut self.engine, prepared, &changes, &self.runtime).await {
+            Ok(()) => {
+                if interval != old_interval {
+                    self.times.change_interval(interval.as_millis());
+                }
+                self.delays = DelayWatch::new(interval.to_std());
+                tracing::info!(pipeline = name, "reloaded: {changes}");
+                Ok(())
+            }
+            Err(reload::SwapError::Kept(error)) => {
+                tracing::error!(pipeline = name, "not reloaded, the old version runs on: {error}");
+                Ok(())
+            }
+            Err(reload::SwapError::Lost(error)) => Err(error),
+        }
+    }
+}

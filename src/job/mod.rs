@@ -1,0 +1,61 @@
+//! A job: one pipeline that runs, from start to stop, through reloads.
+//!
+//! One driver task owns everything a job can change. Between two batches nothing is in flight, so
+//! that is where a new version of the pipeline is swapped in.
+
+mod driver;
+mod reload;
+pub mod supervisor;
+pub mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostic;
+use crate::engine::{RunError, Runtime};
+use crate::logical;
+use crate::plan::{self, Plan};
+use crate::spec::{self, ProcessEnvironment};
+
+pub use driver::{run, Control, Options, Summary};
+
+/// A pipeline that is ready to run: checked and planned.
+pub struct Prepared {
+    /// The pipeline.
+    pub plan: Arc<Plan>,
+    /// Its executable form.
+    pub stages: logical::Stages,
+}
+
+/// Loads and checks a pipeline file; touches nothing but that file and what it includes.
+pub fn load(path: &Path, overrides: &[(String, String)], findings: &mut Vec<Diagnostic>) -> Option<Plan> {
+    let file = match spec::read_file(path) {
+        Ok(file) => file,
+        Err(finding) => {
+            findings.push(*finding);
+            return None;
+        }
+    };
+    let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    plan::load(&file, &ProcessEnvironment { folder }, overrides, findings)
+}
+
+/// Plans the stages of a checked pipeline.
+///
+/// # Errors
+/// A bug, or a query that cannot be executed.
+pub async fn prepare(plan: Plan) -> Result<Prepared, RunError> {
+    let stages = logical::build(&plan).await.map_err(|error| RunError::Internal(error.strip_backtrace()))?;
+    Ok(Prepared { plan: Arc::new(plan), stages })
+}
+
+/// Makes a source's context for this run.
+fn source_context(plan: &Plan, name: &str, runtime: &Runtime) -> crate::sources::SourceContext {
+    crate::sources::SourceContext {
+        name: name.to_owned(),
+        clock: Arc::clone(&runtime.clock),
+        block_interval: plan.block_interval.to_std(),
+        receive_buffer: plan.engine.receive_buffer.as_usize(),
+        available_now: runtime.available_now,
+    }
+}

@@ -1,0 +1,209 @@
+//! Starting a version of a pipeline, and swapping one version for another between two batches.
+//!
+//! Sources and sinks whose text is the same keep running with what they have received; the others
+//! are built beside the running ones first. Only what an old source holds exclusively (its port) is
+//! taken over after that one stopped. Whatever fails, the old version goes on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{source_context, Prepared};
+use crate::engine::batch::RunningSource;
+use crate::engine::rate::RateEstimator;
+use crate::engine::{Engine, RunError, Runtime};
+use crate::plan::{Plan, PlannedSink, PlannedSource};
+use crate::sinks::{Sink, SinkContext};
+use crate::sources::{Offset, Resource};
+
+/// Builds every source and sink of a pipeline.
+///
+/// # Errors
+/// The first one that cannot start.
+pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<Engine, RunError> {
+    let Prepared { plan, stages } = prepared;
+    let mut sinks = BTreeMap::new();
+    for sink in &plan.sinks {
+        sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
+    }
+    let mut sources = BTreeMap::new();
+    for source in &plan.sources {
+        sources.insert(source.name.clone(), build_source(&plan, source, None, runtime).await?);
+    }
+    Ok(Engine { plan, stages, sources, sinks })
+}
+
+async fn build_sink(sink: &PlannedSink, runtime: &Runtime) -> Result<Box<dyn Sink>, RunError> {
+    let context = SinkContext {
+        name: sink.name.clone(),
+        schema: sink.schema.to_arrow(),
+        terminal: std::sync::Arc::clone(&runtime.terminal),
+    };
+    let built = sink.checked.factory.build(context).await;
+    built.map_err(|error| RunError::Sink { name: sink.name.clone(), error })
+}
+
+async fn build_source(plan: &Plan, source: &PlannedSource, resume: Option<Offset>, runtime: &Runtime) -> Result<RunningSource, RunError> {
+    let context = source_context(plan, &source.name, runtime);
+    let factory = std::sync::Arc::clone(&source.checked.factory);
+    // Receivers start tasks of their own, which belong to the threads that wait.
+    let built = runtime.io.spawn(async move { factory.build(context, resume).await }).await;
+    let built = built.map_err(|error| RunError::Internal(error.to_string()))?;
+    let source_built = built.map_err(|error| RunError::Source { name: source.name.clone(), error })?;
+    let rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
+    Ok(RunningSource { offset: source_built.start(), source: source_built, rate })
+}
+
+/// What differs between two versions of a pipeline.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    kept_sources: Vec<String>,
+    new_sources: Vec<String>,
+    left_sources: Vec<String>,
+    kept_sinks: Vec<String>,
+    new_sinks: Vec<String>,
+    left_sinks: Vec<String>,
+}
+
+impl Changes {
+    /// Compares the texts of sources and sinks. One that changed is both new and left.
+    pub fn between(old: &Plan, new: &Plan) -> Self {
+        let same_receiving = old.block_interval == new.block_interval && old.engine.receive_buffer == new.engine.receive_buffer;
+        let same_source = |source: &&PlannedSource| {
+            same_receiving && old.sources.iter().any(|it| it.name == source.name && it.node == source.node)
+        };
+        let same_sink = |sink: &&PlannedSink| {
+            old.sinks.iter().any(|it| it.name == sink.name && it.node == sink.node && it.schema == sink.schema)
+        };
+        let (kept, new_sources): (Vec<_>, Vec<_>) = new.sources.iter().partition(same_source);
+        let kept_sources: Vec<String> = kept.into_iter().map(|it| it.name.clone()).collect();
+        let (kept, new_sinks): (Vec<_>, Vec<_>) = new.sinks.iter().partition(same_sink);
+        let kept_sinks: Vec<String> = kept.into_iter().map(|it| it.name.clone()).collect();
+        let left = |names: Vec<&String>, kept: &[String]| -> Vec<String> {
+            names.into_iter().filter(|name| !kept.contains(name)).cloned().collect()
+        };
+        Self {
+            left_sources: left(old.sources.iter().map(|it| &it.name).collect(), &kept_sources),
+            left_sinks: left(old.sinks.iter().map(|it| &it.name).collect(), &kept_sinks),
+            new_sources: new_sources.into_iter().map(|it| it.name.clone()).collect(),
+            new_sinks: new_sinks.into_iter().map(|it| it.name.clone()).collect(),
+            kept_sources,
+            kept_sinks,
+        }
+    }
+
+    /// Stops the sources that leave from receiving; whether there are any.
+    pub(super) async fn stop_sources(&self, engine: &mut Engine) -> bool {
+        for name in &self.left_sources {
+            if let Some(running) = engine.sources.get_mut(name) {
+                running.source.stop().await;
+            }
+        }
+        !self.left_sources.is_empty()
+    }
+}
+
+/// Writes e.g. `1 source kept (lines), 1 sink new (out)`.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = [
+            ("source", "kept", &self.kept_sources),
+            ("source", "new", &self.new_sources),
+            ("source", "stopped", &self.left_sources),
+            ("sink", "kept", &self.kept_sinks),
+            ("sink", "new", &self.new_sinks),
+            ("sink", "closed", &self.left_sinks),
+        ]
+        .into_iter()
+        .filter(|(_, _, names)| !names.is_empty())
+        .map(|(what, fate, names)| {
+            let plural = if names.len() == 1 { "" } else { "s" };
+            format!("{} {what}{plural} {fate} ({})", names.len(), names.join(", "))
+        })
+        .collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// How a swap failed.
+#[derive(Debug)]
+pub(super) enum SwapError {
+    /// The old version is whole and goes on.
+    Kept(RunError),
+    /// The old version could not be restored.
+    Lost(RunError),
+}
+
+/// Replaces the engine's version. The sources that leave have been stopped and drained.
+pub(super) async fn swap(engine: &mut Engine, prepared: Prepared, changes: &Changes, runtime: &Runtime) -> Result<(), SwapError> {
+    match build_changed(engine, &prepared.plan, changes, runtime).await {
+        Ok((sources, sinks)) => {
+            engine.sources.retain(|name, _| changes.kept_sources.contains(name));
+            engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
+            engine.sources.extend(sources);
+            engine.sinks.extend(sinks);
+            let plan = prepared.plan;
+            for running in engine.sources.values_mut() {
+                if plan.batch_interval != engine.plan.batch_interval || plan.engine.backpressure != engine.plan.engine.backpressure {
+                    running.rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
+                }
+            }
+            engine.plan = plan;
+            engine.stages = prepared.stages;
+            Ok(())
+        }
+        Err(error) => {
+            restore(engine, changes, runtime).await.map_err(SwapError::Lost)?;
+            Err(SwapError::Kept(error))
+        }
+    }
+}
+
+type Built = (BTreeMap<String, RunningSource>, BTreeMap<String, Box<dyn Sink>>);
+
+async fn build_changed(engine: &mut Engine, plan: &Plan, changes: &Changes, runtime: &Runtime) -> Result<Built, RunError> {
+    let mut sinks = BTreeMap::new();
+    for sink in plan.sinks.iter().filter(|sink| changes.new_sinks.contains(&sink.name)) {
+        sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
+    }
+    let held = ports(&engine.plan.sources, &changes.left_sources);
+    let new = plan.sources.iter().filter(|source| changes.new_sources.contains(&source.name));
+    // Those that want a port of a leaving source come last: then all else has worked.
+    let (waiting, free): (Vec<_>, Vec<_>) = new.partition(|source| {
+        ports(std::slice::from_ref(source), std::slice::from_ref(&source.name)).iter().any(|port| held.contains(port))
+    });
+    let mut sources = BTreeMap::new();
+    for (index, source) in free.iter().chain(&waiting).enumerate() {
+        if index == free.len() {
+            for name in &changes.left_sources {
+                engine.sources.remove(name);
+            }
+        }
+        let resume = resume_point(engine, source);
+        sources.insert(source.name.clone(), build_source(plan, source, resume, runtime).await?);
+    }
+    Ok((sources, sinks))
+}
+
+/// Where an earlier version of the source stopped, if it is of the same kind.
+fn resume_point(engine: &Engine, source: &PlannedSource) -> Option<Offset> {
+    let same_kind = engine.plan.sources.iter().any(|it| it.name == source.name && it.kind == source.kind);
+    engine.sources.get(&source.name).filter(|_| same_kind).map(|running| running.source.resume_point())
+}
+
+fn ports(sources: &[PlannedSource], names: &[String]) -> Vec<u16> {
+    let named = sources.iter().filter(|source| names.contains(&source.name));
+    let resources = named.flat_map(|source| &source.checked.resources);
+    resources.filter_map(|resource| if let Resource::Port(port, _) = resource { Some(*port) } else { None }).collect()
+}
+
+/// Starts the sources again that were stopped for a version that did not come to be.
+async fn restore(engine: &mut Engine, changes: &Changes, runtime: &Runtime) -> Result<(), RunError> {
+    let plan = std::sync::Arc::clone(&engine.plan);
+    for source in plan.sources.iter().filter(|source| changes.left_sources.contains(&source.name)) {
+        let resume = resume_point(engine, source);
+        engine.sources.remove(&source.name);
+        let running = build_source(&plan, source, resume, runtime).await?;
+        engine.sources.insert(source.name.clone(), running);
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Runs one pipeline file, or every pipeline of a folder, and follows changes of the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::watch::FileWatch;
+use super::{driver, load, prepare, Control, Options, Prepared, Summary};
+use crate::diagnostic::{has_errors, Diagnostic};
+use crate::engine::{RunError, Runtime};
+use crate::plan::Plan;
+
+/// What the supervisor reacts to from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Stop gracefully.
+    Stop,
+    /// Look at the files now (SIGHUP).
+    Reload,
+}
+
+/// How pipelines are run.
+#[derive(Clone)]
+pub struct Settings {
+    /// A pipeline file or a folder of them.
+    pub path: PathBuf,
+    /// `--set`.
+    pub overrides: Vec<(String, String)>,
+    /// When runs end by themselves, and who hears about batches.
+    pub options: Options,
+    /// Whether changed files are followed.
+    pub reload: bool,
+    /// Prints findings of changed files.
+    pub show_findings: Arc<dyn Fn(&[Diagnostic]) + Send + Sync>,
+}
+
+/// Why nothing runs any more.
+#[derive(Debug)]
+pub enum Failure {
+    /// Files have errors; nothing was started.
+    Invalid(Vec<Diagnostic>),
+    /// A pipeline failed: its name and why.
+    Run(String, RunError),
+}
+
+/// The pipeline files of a path: itself, or the `*.yaml` and `*.yml` of a folder that are no tests
+/// and not hidden.
+#[must_use]
+pub fn pipeline_files(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_path_buf()];
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|file| is_pipeline(file)).collect();
+    files.sort();
+    files
+}
+
+/// Whether a file's name is that of a pipeline.
+#[must_use]
+pub fn is_pipeline(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+    let test = name.ends_with(".test.yaml") || name.ends_with(".test.yml");
+    yaml && !test && !name.starts_with('.') && !file.is_dir()
+}
+
+struct RunningJob {
+    control: mpsc::Sender<Control>,
+    /// What runs, to tell whether a file really changed.
+    text: String,
+    /// The text that was refused last, so that it is refused once.
+    refused: Option<String>,
+}
+
+/// Runs the pipelines until they end or a signal comes.
+///
+/// # Errors
+/// See [`Failure`]. In a folder, a pipeline that fails does not stop the others; the first failure
+/// is returned at the end.
+pub async fn supervise(settings: Settings, plans: Vec<(PathBuf, Plan)>, runtime: Runtime, mut signals: mpsc::Receiver<Signal>) -> Result<Summary, Failure> {
+    let (finished, mut ends) = mpsc::channel::<(PathBuf, String, Result<Summary, RunError>)>(16);
+    let mut supervisor = Supervisor { settings, runtime, jobs: BTreeMap::new(), finished };
+    for (path, plan) in plans {
+        supervisor.start(path, plan).await;
+    }
+    let mut watch = supervisor.watch();
+    let mut total = Summary::default();
+    let mut failure = None;
+    let mut stopping = false;
+    let following = supervisor.settings.reload && supervisor.settings.path.is_dir();
+    while !supervisor.jobs.is_empty() || (following && !stopping) {
+        tokio::select! {
+            Some((path, name, result)) = ends.recv() => {
+                supervisor.jobs.remove(&path);
+                match result {
+                    Ok(summary) => {
+                        total.batches += summary.batches;
+                        total.rows_in += summary.rows_in;
+                        total.rows_out += summary.rows_out;
+                    }
+                    Err(error) => {
+                        if following {
+                            tracing::error!(pipeline = name, "stopped: {error}");
+                        }
+                        failure.get_or_insert(Failure::Run(name, error));
+                    }
+                }
+                // Pipelines that end by themselves end the run, also that of a folder.
+                stopping |= supervisor.jobs.is_empty();
+            }
+            Some(signal) = signals.recv() => match signal {
+                Signal::Stop => {
+                    stopping = true;
+                    supervisor.stop_all().await;
+                }
+                Signal::Reload => supervisor.look().await,
+            },
+            () = changed(&mut watch) => supervisor.look().await,
+        }
+    }
+    failure.map_or(Ok(total), Err)
+}
+
+async fn changed(watch: &mut Option<FileWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Supervisor {
+    settings: Settings,
+    runtime: Runtime,
+    jobs: BTreeMap<PathBuf, RunningJob>,
+    finished: mpsc::Sender<(PathBuf, String, Result<Summary, RunError>)>,
+}
+
+impl Supervisor {
+    fn watch(&self) -> Option<FileWatch> {
+        if !self.settings.reload {
+            return None;
+        }
+        let mut paths = vec![self.settings.path.clone()];
+        paths.extend(self.jobs.keys().cloned());
+        FileWatch::new(&paths)
+            .map_err(|error| tracing::warn!("changes of the file are not noticed ({error}); send SIGHUP to reload"))
+            .ok()
+    }
+
+    /// Starts a pipeline as a task of the worker threads.
+    async fn start(&mut self, path: PathBuf, plan: Plan) {
+        let text = plan.file.text().to_owned();
+        let (control, asked) = mpsc::channel(4);
+        let (runtime, options, finished) = (self.runtime.clone(), self.settings.options.clone(), self.finished.clone());
+        let name = plan.name.clone();
+        let job_path = path.clone();
+        let (ready, started) = oneshot::channel();
+        self.runtime.workers.spawn(async move {
+            // The job's own task, so that a panic in it is a failure and not silence.
+            let job = tokio::spawn(async move {
+                let prepared = prepare(plan).await?;
+                // Nobody waits any more if the supervisor has gone.
+                let _ = ready.send(());
+                driver::run(prepared, asked, options, runtime).await
+            });
+            let result = job.await.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())));
+            let _ = finished.send((job_path, name, result)).await;
+        });
+        // An error before the start arrives through `finished`.
+        let _ = started.await;
+        self.jobs.insert(path, RunningJob { control, text, refused: None });
+    }
+
+    async fn stop_all(&self) {
+        for job in self.jobs.values() {
+            // A job that has ended by itself needs no stop.
+            let _ = job.control.send(Control::Stop).await;
+        }
+    }
+
+    /// Compares the files with what runs.
+    async fn look(&mut self) {
+        let files = pipeline_files(&self.settings.path);
+        let gone: Vec<PathBuf> = self.jobs.keys().filter(|path| !files.contains(path) || !path.exists()).cloned().collect();
+        for path in gone {
+            self.file_gone(&path).await;
+        }
+        for path in files {
+            self.look_at(path).await;
+        }
+    }
+
+    /// In a folder, a removed file stops its pipeline. A single file that is gone is about to come
+    /// back.
+    async fn file_gone(&mut self, path: &Path) {
+        if !self.settings.path.is_dir() {
+            tracing::warn!(file = %path.display(), "the file is gone; the pipeline runs on");
+            return;
+        }
+        if let Some(job) = self.jobs.get(path) {
+            tracing::info!(file = %path.display(), "the file is gone, its pipeline stops");
+            let _ = job.control.send(Control::Stop).await;
+        }
+    }
+
+    async fn look_at(&mut self, path: PathBuf) {
+        // Half a file, or none, is seen while it is being saved; the next event brings the rest.
+        let Ok(text) = std::fs::read_to_string(&path) else { return };
+        if let Some(job) = self.jobs.get(&path)
+            && (job.text == text || job.refused.as_ref() == Some(&text))
+        {
+            return;
+        }
+        let mut findings = Vec::new();
+        let plan = load(&path, &self.settings.overrides, &mut findings);
+        (self.settings.show_findings)(&findings);
+        let Some(plan) = plan.filter(|_| !has_errors(&findings)) else {
+            if let Some(job) = self.jobs.get_mut(&path) {
+                tracing::error!(file = %path.display(), "not reloaded, the old version runs on: the changed file has errors");
+                job.refused = Some(text);
+            }
+            return;
+        };
+        match self.jobs.get_mut(&path) {
+            None => {
+                tracing::info!(file = %path.display(), "a new file, its pipeline starts");
+                self.start(path, plan).await;
+            }
+            Some(job) => match prepare_on(&self.runtime, plan).await {
+                Ok(prepared) => {
+                    job.text = text;
+                    job.refused = None;
+                    let _ = job.control.send(Control::Reload(Box::new(prepared))).await;
+                }
+                Err(error) => {
+                    tracing::error!(file = %path.display(), "not reloaded, the old version runs on: {error}");
+                    job.refused = Some(text);
+                }
+            },
+        }
+    }
+}
+
+/// Plans on the worker threads.
+async fn prepare_on(runtime: &Runtime, plan: Plan) -> Result<Prepared, RunError> {
+    let planned = runtime.workers.spawn(prepare(plan)).await;
+    planned.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())))
+}

@@ -1,0 +1,185 @@
+//! From the plan to stages: each run of steps becomes one DataFusion plan, planned once and
+//! executed for every batch.
+//!
+//! ```text
+//! source slot --> steps of a stream --> sink            one stage
+//! source slot --> steps --> slot --> steps --> sink     where a stream has several readers, its
+//!                               \--> sink               rows are kept in a slot between stages
+//! ```
+
+pub mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+
+use crate::expr::session;
+use crate::plan::Plan;
+use crate::transforms::conform;
+use crate::transforms::operator::{OperatorPlanner, RunContext};
+
+pub use slot::Slot;
+
+/// What a job executes for every batch.
+pub struct Stages {
+    /// Where a batch's blocks are put, by source.
+    pub inputs: BTreeMap<String, Arc<Slot>>,
+    /// In order.
+    pub stages: Vec<Stage>,
+    /// Shared by all stages; planning again for every batch would cost more than the batch.
+    pub context: Arc<TaskContext>,
+    /// What the plans know of the batch.
+    pub run: Arc<RunContext>,
+}
+
+/// One plan with where its rows go.
+pub struct Stage {
+    /// The sink, or the stream whose rows are kept.
+    pub name: String,
+    /// What is executed.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Where its rows go.
+    pub output: Output,
+}
+
+/// Where a stage's rows go.
+pub enum Output {
+    /// To the sink of that index in the plan.
+    Sink(usize),
+    /// Into a slot that later stages read.
+    Slot(Arc<Slot>),
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How many threads a plan's batches use.
+#[must_use]
+pub fn parallelism(plan: &Plan) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    plan.engine.parallelism.unwrap_or_else(cores)
+}
+
+/// Plans every stage.
+///
+/// # Errors
+/// A bug, or a query that the engine cannot execute: the plan has been checked.
+pub async fn build(plan: &Plan) -> Result<Stages> {
+    let run = Arc::new(RunContext::default());
+    let state = session_state(plan, &run)?;
+    let mut builder = Builder { plan, partitions: parallelism(plan), tables: BTreeMap::new(), state: &state, stages: Vec::new(), run: &run };
+    let mut inputs = BTreeMap::new();
+    for source in &plan.sources {
+        let slot = Slot::new(&source.name, &source.checked.schema, builder.partitions, source.on_error, Arc::clone(&run));
+        inputs.insert(source.name.clone(), Arc::clone(&slot));
+        let scan = scan(&slot)?;
+        builder.provide(&source.name, scan).await?;
+    }
+    for stream in &plan.streams {
+        let mut current = builder.table(&stream.from)?;
+        for step in &stream.steps {
+            let others = step.streams.iter().map(|name| builder.table(name)).collect::<Result<Vec<_>>>()?;
+            let plans = std::iter::once(current).chain(others).collect();
+            current = (step.checked.lower)(plans)?;
+        }
+        let current = conform(current, &stream.schema)?;
+        builder.provide(&stream.name, current).await?;
+    }
+    for (index, sink) in plan.sinks.iter().enumerate() {
+        let rows = builder.table(&sink.from)?;
+        builder.stage(&sink.name, &rows, Output::Sink(index)).await?;
+    }
+    let stages = builder.stages;
+    Ok(Stages { inputs, stages, context: state.task_ctx(), run })
+}
+
+struct Builder<'a> {
+    plan: &'a Plan,
+    partitions: usize,
+    tables: BTreeMap<String, LogicalPlan>,
+    state: &'a SessionState,
+    stages: Vec<Stage>,
+    run: &'a Arc<RunContext>,
+}
+
+impl Builder<'_> {
+    /// Makes a source's or stream's rows readable; with several readers they are computed once and
+    /// kept in a slot.
+    async fn provide(&mut self, name: &str, rows: LogicalPlan) -> Result<()> {
+        let rows = if self.plan.readers(name).count() > 1 {
+            let schema = self.schema(name)?;
+            let slot = Slot::new(name, &schema, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
+            self.stage(name, &rows, Output::Slot(Arc::clone(&slot))).await?;
+            scan(&slot)?
+        } else {
+            rows
+        };
+        self.tables.insert(name.to_owned(), rows);
+        Ok(())
+    }
+
+    fn schema(&self, name: &str) -> Result<crate::schema::Schema> {
+        let sources = self.plan.sources.iter().find(|source| source.name == name).map(|source| &source.checked.schema);
+        let streams = self.plan.streams.iter().find(|stream| stream.name == name).map(|stream| &stream.schema);
+        sources.or(streams).cloned().ok_or_else(|| missing(name))
+    }
+
+    fn table(&self, name: &str) -> Result<LogicalPlan> {
+        self.tables.get(name).cloned().ok_or_else(|| missing(name))
+    }
+
+    async fn stage(&mut self, name: &str, rows: &LogicalPlan, output: Output) -> Result<()> {
+        let plan = self.state.create_physical_plan(rows).await?;
+        self.stages.push(Stage { name: name.to_owned(), plan, output });
+        Ok(())
+    }
+}
+
+fn missing(name: &str) -> DataFusionError {
+    DataFusionError::Internal(format!("nothing provides `{name}`"))
+}
+
+/// A slot's rows, under the plain names of its columns.
+fn scan(slot: &Arc<Slot>) -> Result<LogicalPlan> {
+    let source = session::table_source(Arc::new(slot::SlotTable(Arc::clone(slot))));
+    let plan = LogicalPlanBuilder::scan(datafusion::common::TableReference::bare(slot.name()), source, None)?.build()?;
+    conform(plan, slot.columns())
+}
+
+fn session_state(plan: &Plan, run: &Arc<RunContext>) -> Result<SessionState> {
+    let pool: Arc<dyn MemoryPool> = match plan.engine.memory_limit {
+        Some(limit) => Arc::new(GreedyMemoryPool::new(limit.as_usize())),
+        None => Arc::new(UnboundedMemoryPool::default()),
+    };
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+    let config = session::config(parallelism(plan)).with_extension(Arc::clone(run));
+    Ok(session::state(config, runtime).with_query_planner(Arc::new(Planner)).build())
+}
+
+/// DataFusion's planner with our operators.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(OperatorPlanner)]);
+        planner.create_physical_plan(plan, state).await
+    }
+}

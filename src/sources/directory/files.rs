@@ -1,0 +1,208 @@
+//! The running source: which files there are, and how far they are processed.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::clean::After;
+use super::listing::{Found, Place};
+use super::range::Decoding;
+use super::Start;
+use crate::sources::{Block, Clock, Limit, Offset, Source, SourceContext, SourceError};
+
+/// What is read, and how.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub place: Place,
+    /// As the user wrote it.
+    pub path: String,
+    pub max_files: u64,
+    pub max_bytes: u64,
+    /// In milliseconds.
+    pub min_age: i64,
+    pub after: After,
+    pub decoding: Arc<Decoding>,
+}
+
+/// Files are numbered from 1 in the order in which they were found; an offset is `{"files": n}`.
+pub(super) struct DirectorySource {
+    reading: Arc<Reading>,
+    name: String,
+    clock: Arc<dyn Clock>,
+    available_now: bool,
+    /// Found and not committed, in order.
+    files: VecDeque<Found>,
+    /// How many files were committed.
+    committed: u64,
+    /// How many files were handed out.
+    handed: u64,
+    /// The paths of all files that need not be found any more.
+    seen: Arc<HashSet<PathBuf>>,
+    /// The folder was listed at least once.
+    listed: bool,
+    /// The user knows that the folder does not exist.
+    warned: bool,
+}
+
+impl DirectorySource {
+    /// Starts, after the files that an earlier version took.
+    pub(super) async fn build(
+        reading: Arc<Reading>,
+        start: Start,
+        context: &SourceContext,
+        resume: Option<&Offset>,
+    ) -> Result<Self, SourceError> {
+        let taken = resume.and_then(|resume| taken(resume, &reading.path));
+        let is_first = taken.is_none();
+        let mut source = Self {
+            reading,
+            name: context.name.clone(),
+            clock: Arc::clone(&context.clock),
+            available_now: context.available_now,
+            files: VecDeque::new(),
+            committed: 0,
+            handed: 0,
+            seen: Arc::new(taken.unwrap_or_default()),
+            listed: false,
+            warned: false,
+        };
+        if is_first && start == Start::Latest {
+            let old = source.list().await?;
+            Arc::make_mut(&mut source.seen).extend(old.into_iter().map(|file| file.path));
+        }
+        Ok(source)
+    }
+
+    /// The files that are not known yet.
+    async fn list(&mut self) -> Result<Vec<Found>, SourceError> {
+        let (place, seen) = (self.reading.place.clone(), Arc::clone(&self.seen));
+        let listed = tokio::task::spawn_blocking(move || place.list(&seen))
+            .await
+            .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
+        let path = &self.reading.path;
+        match listed {
+            Ok(Some(files)) => Ok(files),
+            Ok(None) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    let then = "its files are read as soon as it does";
+                    tracing::warn!(source = %self.name, "the folder `{path}` does not exist; {then}");
+                }
+                Ok(Vec::new())
+            }
+            Err(error) => Err(SourceError::io(format!("cannot list the files of `{path}`"), error)),
+        }
+    }
+
+    /// Adds new files that are old enough.
+    async fn discover(&mut self) -> Result<(), SourceError> {
+        let mut files = self.list().await?;
+        if self.reading.min_age > 0 {
+            let newest = self.clock.now().saturating_sub(self.reading.min_age);
+            files.retain(|file| file.modified_millis() <= newest);
+        }
+        files.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+        Arc::make_mut(&mut self.seen).extend(files.iter().map(|file| file.path.clone()));
+        self.files.extend(files);
+        self.listed = true;
+        Ok(())
+    }
+
+    /// Where file number `number + 1` stands in the list.
+    fn index(&self, number: u64) -> usize {
+        usize::try_from(number.saturating_sub(self.committed)).unwrap_or(usize::MAX)
+    }
+
+    fn hand_out(&mut self) {
+        let (mut files, mut bytes) = (0, 0_u64);
+        while let Some(next) = self.files.get(self.index(self.handed)) {
+            bytes = bytes.saturating_add(next.length);
+            if files == self.reading.max_files || (files > 0 && bytes > self.reading.max_bytes) {
+                break;
+            }
+            files += 1;
+            self.handed += 1;
+        }
+    }
+
+    /// The files up to `end` leave the list.
+    fn take_committed(&mut self, end: u64) -> Vec<PathBuf> {
+        let mut done = Vec::new();
+        while self.committed < end.min(self.handed) {
+            self.committed += 1;
+            done.extend(self.files.pop_front().map(|file| file.path));
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl Source for DirectorySource {
+    fn start(&self) -> Offset {
+        json!({ "files": 0 })
+    }
+
+    async fn latest(&mut self, _limit: Limit) -> Result<Offset, SourceError> {
+        if !(self.available_now && self.listed) {
+            self.discover().await?;
+        }
+        self.hand_out();
+        Ok(json!({ "files": self.handed }))
+    }
+
+    async fn read(&mut self, start: &Offset, end: &Offset) -> Result<Vec<Block>, SourceError> {
+        let (start, end) = (files(start)?, files(end)?);
+        if start < self.committed || end > self.handed {
+            return Err(SourceError::Lost(format!("the files {start} to {end} are not in the list any more")));
+        }
+        let range = self.files.iter().take(self.index(end)).skip(self.index(start));
+        Ok(range.flat_map(|file| self.reading.decoding.blocks(file)).collect())
+    }
+
+    async fn commit(&mut self, end: &Offset) -> Result<(), SourceError> {
+        let done = self.take_committed(files(end)?);
+        if self.reading.after == After::Keep || done.is_empty() {
+            return Ok(());
+        }
+        let (reading, name) = (Arc::clone(&self.reading), self.name.clone());
+        let cleaned = tokio::task::spawn_blocking(move || reading.after.clean(&name, done))
+            .await
+            .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
+        let seen = Arc::make_mut(&mut self.seen);
+        for file in cleaned {
+            seen.remove(&file.gone);
+            // Should the pattern find it there, it is no new file.
+            seen.extend(file.archived);
+        }
+        Ok(())
+    }
+
+    /// The path, and the files that were taken: `build` leaves these out.
+    fn resume_point(&self) -> Offset {
+        let open: HashSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
+        let taken: Vec<_> =
+            self.seen.iter().filter(|path| !open.contains(path)).map(|path| path.to_string_lossy()).collect();
+        json!({ "path": self.reading.path, "taken": taken })
+    }
+
+    fn is_finished(&self) -> bool {
+        self.available_now && self.listed && self.index(self.handed) == self.files.len()
+    }
+}
+
+fn files(offset: &Offset) -> Result<u64, SourceError> {
+    offset.get("files").and_then(Offset::as_u64).ok_or_else(|| {
+        SourceError::Lost(format!("internal error, please report it: `{offset}` is no offset of a directory"))
+    })
+}
+
+/// The files that an earlier version took, if it read the same path.
+fn taken(resume: &Offset, path: &str) -> Option<HashSet<PathBuf>> {
+    if resume.get("path")?.as_str()? != path {
+        return None;
+    }
+    let taken = resume.get("taken")?.as_array()?;
+    Some(taken.iter().filter_map(|path| path.as_str().map(PathBuf::from)).collect())
+}

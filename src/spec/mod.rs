@@ -1,0 +1,116 @@
+//! The pipeline file as written: loading, places, interpolation, typed reading.
+//!
+//! ```text
+//! text -> document (tree with places) -> ${...} and schema files filled in -> components
+//! ```
+//!
+//! Nothing here knows what a source, step or sink means; it only splits them.
+
+pub mod check;
+pub mod document;
+mod interpolate;
+pub(crate) mod kind;
+mod pipeline;
+pub mod quantity;
+mod schema_files;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod traps;
+pub mod typed;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use check::Check;
+pub use document::Node;
+pub use interpolate::{Environment, ProcessEnvironment};
+pub use pipeline::{Backpressure, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream};
+pub use quantity::{Duration, Size};
+
+use crate::diagnostic::{codes, Diagnostic, SourceFile, Span};
+
+/// A pipeline file is at most this long.
+pub const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Reads a file's text for loading.
+///
+/// # Errors
+/// The finding that says why it is not to be had: missing, a folder, too large, not UTF-8.
+pub fn read_file(path: &Path) -> Result<Arc<SourceFile>, Box<Diagnostic>> {
+    let name = path.display().to_string();
+    let unreadable = |code, message: String| Box::new(Diagnostic::about_file(code, &Arc::new(SourceFile::new(&*name, "")), message));
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}")))?;
+    if metadata.len() > MAX_FILE_BYTES {
+        let message = format!("the file has {} bytes, a pipeline may have {MAX_FILE_BYTES}", metadata.len());
+        return Err(unreadable(codes::FILE_TOO_LARGE, message));
+    }
+    let bytes = std::fs::read(path)
+        .map_err(|error| unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}")))?;
+    source_file(&name, bytes)
+}
+
+/// A file's bytes as text.
+///
+/// # Errors
+/// The finding for bytes that are no text.
+pub fn source_file(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Box<Diagnostic>> {
+    let (text, bad) = match String::from_utf8(bytes) {
+        Ok(text) => {
+            let nul = text.find('\0');
+            (text, nul.map(|at| (at, "a NUL byte")))
+        }
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some((at, "a byte that is no UTF-8")))
+        }
+    };
+    let file = Arc::new(SourceFile::new(name, text));
+    match bad {
+        None => Ok(file),
+        Some((at, what)) => Err(Box::new(
+            Diagnostic::new(codes::NOT_YAML, &file, Span::new(at, at + 1), format!("the file holds {what}"))
+                .help("save the file as UTF-8 text"),
+        )),
+    }
+}
+
+/// Loads a pipeline: every finding about its shape goes to `findings`. `overrides` are the
+/// `--set PATH=VALUE` of the command line. `None` where nothing sensible is left to check.
+pub fn load(
+    file: &Arc<SourceFile>,
+    environment: &dyn Environment,
+    overrides: &[(String, String)],
+    kinds: Kinds<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Pipeline> {
+    let mut root = document::read(file, findings)?;
+    file.hide(secrets::find(file, &root));
+    for (path, value) in overrides {
+        set(&mut root, file, path, value, findings);
+    }
+    interpolate::fill_in(&mut root, environment, file, findings);
+    schema_files::fill_in(&mut root, environment, file, findings);
+    pipeline::split(root, file, kinds, findings)
+}
+
+/// `--set sources.lines.socket.port=9998`: replaces or adds one scalar.
+fn set(root: &mut Node, file: &Arc<SourceFile>, path: &str, value: &str, findings: &mut Vec<Diagnostic>) {
+    let mut node = root;
+    for key in path.split('.') {
+        let span = node.span;
+        if node.is_null() {
+            *node = Node::empty(span);
+        }
+        match node.below(key) {
+            Some(below) => node = below,
+            None => {
+                let message = format!("`--set {path}`: there is no `{key}`");
+                findings.push(Diagnostic::new(codes::UNKNOWN_KEY, file, span, message));
+                return;
+            }
+        }
+    }
+    *node = Node::plain(value, node.span);
+}
