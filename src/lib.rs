@@ -25,5 +25,5 @@ pub mod schema;
 pub mod sinks;
 pub mod sources;
 pub mod spec;
-//pub mod testing;
+pub mod testing;
 pub mod transforms;

@@ -6,7 +6,7 @@ mod list;
 mod run;
 mod schema;
 mod terminal;
-//mod test;
+mod test;
 mod validate;
 
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ enum Command {
     /// Check pipelines without running them: all findings, offline
     Validate(validate::ValidateArgs),
     /// Run the tests beside pipelines (`*.test.yaml`)
-    //Test(test::TestArgs),
+    Test(test::TestArgs),
     /// Explain a finding's code, or show a pipeline's columns and plan step by step
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of pipeline files
@@ -116,7 +116,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = match &cli.command {
         Some(Command::Validate(args)) => validate::validate(args),
-        //Some(Command::Test(args)) => test::test(args),
+        Some(Command::Test(args)) => test::test(args),
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Schema) => schema::schema(),
         Some(Command::List(args)) => list::list(args),

@@ -21,7 +21,7 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, time: i64) {
-        let wait = u64::try_from(time - self.now()).unwrap_or(0);
+        let wait = u64::try_from(time.saturating_sub(self.now())).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 }

@@ -8,8 +8,6 @@
 //! ```
 
 pub mod slot;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,8 +4,6 @@
 mod check;
 mod collisions;
 pub mod json_schema;
-#[cfg(test)]
-mod tests;
 mod wiring;
 
 use std::sync::Arc;

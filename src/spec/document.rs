@@ -292,12 +292,19 @@ impl<'a> Reader<'a, '_> {
         Ok(node)
     }
 
+    /// From the start of a list or mapping to its end, without the white space that the parser has
+    /// read past it.
+    fn closed(&self, start: Span, end: Span) -> Span {
+        let text = self.file.text().get(start.start..end.end).unwrap_or("");
+        Span::new(start.start, start.start + text.trim_end().len())
+    }
+
     fn sequence(&mut self, start: Span, depth: usize) -> Result<Node, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                return Ok(Node { span: Span::new(start.start, span.end), value: Value::Sequence(items) });
+                return Ok(Node { span: self.closed(start, span), value: Value::Sequence(items) });
             }
             items.push(self.node(event, span, depth + 1)?);
         }
@@ -312,7 +319,7 @@ impl<'a> Reader<'a, '_> {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
                 merge(&mut entries, merges);
-                let mut node = Node { span: Span::new(start.start, span.end), value: Value::Mapping(entries) };
+                let mut node = Node { span: self.closed(start, span), value: Value::Mapping(entries) };
                 if in_flow {
                     traps::cut_values(self.file, &mut node, self.findings);
                 }

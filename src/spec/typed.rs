@@ -32,13 +32,15 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
             findings.push(error.finding(file, span));
         }
         let put_right = match &error.problem {
-            Problem::MissingKey(_) => return None,
-            Problem::UnknownKey(key, known) => {
+            Problem::UnknownKey(key, known) | Problem::UnknownKind(key, known) => {
                 suggest::nearest(key, known.iter().copied()).is_some_and(|meant| rename(&mut rest, span, meant))
             }
             _ => false,
         };
-        if !put_right && !take_out(&mut rest, span, &mut removed) {
+        // Without its kind, a component is nothing.
+        let is_kind = matches!(error.problem, Problem::UnknownKind(..));
+        let out = if is_kind { around(&rest, span).unwrap_or(span) } else { span };
+        if !put_right && !take_out(&mut rest, out, &mut removed) {
             return None;
         }
         error = match T::deserialize(NodeReader(&rest)) {
@@ -46,6 +48,15 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
             Err(next) => next,
         };
     }
+}
+
+/// The place of the mapping whose key is at a place.
+fn around(node: &Node, key_span: Span) -> Option<Span> {
+    if node.entries().iter().any(|entry| entry.key_span == key_span) {
+        return Some(node.span);
+    }
+    let values = node.entries().iter().map(|entry| &entry.value);
+    values.chain(node.items()).find_map(|below| around(below, key_span))
 }
 
 /// Gives the key at a place another name, unless the mapping has a key of that name.
