@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use datafusion::physical_plan::displayable;
 
-use super::{print, print_error, Threads, DONE, FAILED, INVALID, USAGE};
+use super::{DONE, FAILED, INVALID, Threads, USAGE, print, print_error};
 use crate::diagnostic::render::{self, Format, Report};
-use crate::diagnostic::{codes, suggest, Code};
+use crate::diagnostic::{Code, codes, suggest};
 use crate::job;
 use crate::logical;
-use crate::plan::{Plan, CHAIN};
+use crate::plan::{CHAIN, Plan};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -31,7 +31,8 @@ pub(super) fn explain(args: &ExplainArgs) -> u8 {
     let path = Path::new(&args.what);
     if !path.exists() {
         let names = codes::ALL.iter().map(|code| code.name());
-        let help = suggest::nearest(&args.what, names).map_or_else(String::new, |code| format!("\nhelp: did you mean `{code}`?"));
+        let help = suggest::nearest(&args.what, names)
+            .map_or_else(String::new, |code| format!("\nhelp: did you mean `{code}`?"));
         print_error(&format!("streamrun: `{}` is no code and no file{help}\n", args.what));
         return USAGE;
     }
@@ -71,7 +72,13 @@ fn explain_file(path: &Path, args: &ExplainArgs) -> u8 {
 /// The columns after each step, then the plans that run.
 async fn describe(plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
     let mut text = String::new();
-    writeln!(text, "pipeline {} (a batch every {}, {} threads)", plan.name, plan.batch_interval, logical::parallelism(plan))?;
+    writeln!(
+        text,
+        "pipeline {} (a batch every {}, {} threads)",
+        plan.name,
+        plan.batch_interval,
+        logical::parallelism(plan)
+    )?;
     writeln!(text, "\nsources")?;
     for source in &plan.sources {
         writeln!(text, "  {} ({})\n    {}", source.name, source.kind, source.checked.schema)?;
@@ -80,7 +87,8 @@ async fn describe(plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
         let title = if stream.name == CHAIN { "transforms".to_owned() } else { format!("stream {}", stream.name) };
         writeln!(text, "\n{title}, from {}", stream.from)?;
         for step in &stream.steps {
-            let reads = if step.streams.is_empty() { String::new() } else { format!(", reads {}", step.streams.join(", ")) };
+            let reads =
+                if step.streams.is_empty() { String::new() } else { format!(", reads {}", step.streams.join(", ")) };
             let kind = if step.name == step.kind { String::new() } else { format!(" ({})", step.kind) };
             writeln!(text, "  {}{kind}{reads}\n    {}", step.name, step.checked.schema)?;
         }

@@ -47,7 +47,11 @@ async fn feed(listener: &TcpListener, input: &PathBuf, rate: Option<f64>, close:
     Ok(())
 }
 
-async fn send(input: impl tokio::io::AsyncRead + Unpin, client: &mut TcpStream, rate: Option<f64>) -> std::io::Result<()> {
+async fn send(
+    input: impl tokio::io::AsyncRead + Unpin,
+    client: &mut TcpStream,
+    rate: Option<f64>,
+) -> std::io::Result<()> {
     let mut input = BufReader::with_capacity(1 << 20, input);
     let Some(rate) = rate else {
         tokio::io::copy_buf(&mut input, client).await?;

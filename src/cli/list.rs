@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::{print, DONE};
+use super::{DONE, print};
 use crate::expr::compile::signature;
 use crate::expr::{aggregates, functions};
 use crate::{sinks, sources, transforms};
@@ -32,7 +32,8 @@ pub(super) fn list(args: &ListArgs) -> u8 {
     let mut section = |what: What, title: &str, rows: Vec<(String, String)>| {
         if wanted(what) {
             let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(44);
-            let lines: Vec<String> = rows.iter().map(|(name, summary)| format!("  {name:width$}  {summary}\n")).collect();
+            let lines: Vec<String> =
+                rows.iter().map(|(name, summary)| format!("  {name:width$}  {summary}\n")).collect();
             let gap = if text.is_empty() { "" } else { "\n" };
             text.push_str(&format!("{gap}{title}\n{}", lines.concat()));
         }
@@ -82,7 +83,12 @@ pub fn function_tables() -> String {
     }
     text.push_str("\n### Aggregates\n\n| function | |\n|---|---|\n");
     for aggregate in aggregates::all() {
-        let _ = writeln!(text, "| `{}` | {} |", signature(aggregate.name, aggregate.parameters), aggregate.summary.replace('|', "\\|"));
+        let _ = writeln!(
+            text,
+            "| `{}` | {} |",
+            signature(aggregate.name, aggregate.parameters),
+            aggregate.summary.replace('|', "\\|")
+        );
     }
     text
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::clock::SystemClock;
 use crate::engine::Runtime;
+use crate::engine::clock::SystemClock;
 use crate::sinks::Terminal;
 
 pub use list::function_tables;
@@ -61,6 +61,9 @@ enum Command {
 struct RunArgs {
     /// A pipeline file, or a folder: then every pipeline in it runs
     file: Option<PathBuf>,
+    // Only to say what is wrong: a mistyped subcommand, or several files.
+    #[arg(hide = true)]
+    rest: Vec<PathBuf>,
     /// Stop after this long, e.g. `60s`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     run_for: Option<Duration>,
@@ -136,7 +139,8 @@ impl Threads {
     const STACK: usize = 8 << 20;
 
     fn start(workers: usize) -> std::io::Result<Self> {
-        let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("io").enable_all().build()?;
+        let io =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("io").enable_all().build()?;
         let workers = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("worker")

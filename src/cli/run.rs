@@ -1,17 +1,16 @@
 //! `streamrun FILE`: runs pipelines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::terminal::{start_log, Screen};
-use super::{feed, print_error, RunArgs, Threads, DONE, FAILED, INVALID, USAGE};
+use super::terminal::{Screen, start_log};
+use super::{DONE, FAILED, INVALID, RunArgs, Threads, USAGE, feed, print_error};
 use crate::diagnostic::render::{self, Format, Report};
-use crate::diagnostic::{has_errors, suggest, Diagnostic};
-use crate::engine::Progress;
-use crate::job::supervisor::{pipeline_files, supervise, Failure, Settings, Signal};
-use crate::job::{self, Options};
+use crate::diagnostic::{Diagnostic, has_errors, suggest};
+use crate::job::supervisor::{Failure, Settings, Signal, pipeline_files, supervise};
+use crate::job::{self, OnProgress, Options};
 use crate::logical::parallelism;
 use crate::plan::Plan;
 
@@ -20,6 +19,12 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     let Some(path) = &args.file else { return USAGE };
     if let Some(message) = no_such_file(path) {
         print_error(&message);
+        return USAGE;
+    }
+    if !args.rest.is_empty() {
+        print_error(
+            "streamrun: one file or folder is run at a time; put the files into one folder to run them together\n",
+        );
         return USAGE;
     }
     let (plans, findings) = load(path, args);
@@ -48,7 +53,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
 }
 
 /// A path that is not there may be a mistyped subcommand.
-fn no_such_file(path: &PathBuf) -> Option<String> {
+fn no_such_file(path: &Path) -> Option<String> {
     if path.exists() {
         return None;
     }
@@ -58,7 +63,7 @@ fn no_such_file(path: &PathBuf) -> Option<String> {
     Some(format!("streamrun: there is no file {}{help}\n", path.display()))
 }
 
-fn load(path: &PathBuf, args: &RunArgs) -> (Vec<(PathBuf, Plan)>, Vec<Diagnostic>) {
+fn load(path: &Path, args: &RunArgs) -> (Vec<(PathBuf, Plan)>, Vec<Diagnostic>) {
     let mut findings = Vec::new();
     let mut plans = Vec::new();
     for file in pipeline_files(path) {
@@ -101,7 +106,12 @@ async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen,
     match supervise(settings, plans, runtime, signals()).await {
         Ok(summary) => {
             screen.finish();
-            tracing::info!(batches = summary.batches, rows_in = summary.rows_in, rows_out = summary.rows_out, "stopped");
+            tracing::info!(
+                batches = summary.batches,
+                rows_in = summary.rows_in,
+                rows_out = summary.rows_out,
+                "stopped"
+            );
             DONE
         }
         Err(Failure::Invalid(findings)) => {
@@ -117,13 +127,18 @@ async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen,
 }
 
 /// Every batch goes to the status line where there is one, else to the log.
-fn on_progress(screen: &Screen) -> Arc<dyn Fn(&str, &Progress) + Send + Sync> {
+fn on_progress(screen: &Screen) -> OnProgress {
     let screen = screen.clone();
     Arc::new(move |pipeline, progress| {
         if screen.has_status() {
             screen.set_status(format!("{pipeline}: {}", progress.line()));
             for (component, count, reason) in &progress.skipped {
-                tracing::warn!(pipeline, component, rows = count, "rows left out that cannot be decoded, the first: {reason}");
+                tracing::warn!(
+                    pipeline,
+                    component,
+                    rows = count,
+                    "rows left out that cannot be decoded, the first: {reason}"
+                );
             }
         } else {
             progress.log(pipeline);
@@ -133,7 +148,8 @@ fn on_progress(screen: &Screen) -> Arc<dyn Fn(&str, &Progress) + Send + Sync> {
 
 async fn start_feed(args: &RunArgs, plans: &[(PathBuf, Plan)]) -> Result<(), String> {
     let Some(input) = &args.feed else { return Ok(()) };
-    let mut addresses = plans.iter().flat_map(|(_, plan)| &plan.sources).filter_map(|source| source.checked.feed.clone());
+    let mut addresses =
+        plans.iter().flat_map(|(_, plan)| &plan.sources).filter_map(|source| source.checked.feed.clone());
     match (addresses.next(), addresses.next()) {
         (Some((host, port)), None) => feed::serve(input, &host, port, args.feed_rate, args.available_now).await,
         (None, _) => Err("`--feed` needs a `socket` source that connects to a host and port; there is none".to_owned()),
@@ -145,7 +161,7 @@ async fn start_feed(args: &RunArgs, plans: &[(PathBuf, Plan)]) -> Result<(), Str
 fn signals() -> mpsc::Receiver<Signal> {
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
-        use tokio::signal::unix::{signal, SignalKind};
+        use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).ok();
         let (terminate, interrupt, hang_up) =
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));

@@ -1,6 +1,6 @@
 //! `streamrun schema`: the JSON Schema of pipeline files.
 
-use super::{print, DONE};
+use super::{DONE, print};
 use crate::plan::json_schema::pipeline_schema_text;
 
 /// Prints the schema; the exit code.

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogFormat;
 use crate::sinks::Terminal;
@@ -94,7 +94,8 @@ pub(super) fn start_log(screen: &Screen, format: LogFormat, verbosity: Option<u8
         Some(1) => "info,streamrun=debug",
         Some(_) => "debug,streamrun=trace",
     };
-    let filter = EnvFilter::builder().with_env_var("STREAMRUN_LOG").try_from_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter =
+        EnvFilter::builder().with_env_var("STREAMRUN_LOG").try_from_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone());
     let ansi = super::color(&std::io::stderr());
     let started = match format {

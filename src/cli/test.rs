@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::terminal::Screen;
-use super::{print, print_error, Threads, FAILED, USAGE};
+use super::{FAILED, Threads, USAGE, print, print_error};
 use crate::testing::{self, report};
 
 #[derive(Debug, Args)]

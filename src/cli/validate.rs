@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{print, print_error, DONE, INVALID, USAGE};
+use super::{DONE, INVALID, USAGE, print, print_error};
 use crate::diagnostic::render::{self, Format, Report};
-use crate::diagnostic::{has_errors, sort, Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, has_errors, sort};
 use crate::job;
 use crate::job::supervisor::is_pipeline;
 
@@ -100,5 +100,9 @@ fn below(path: &Path, found: &mut Vec<PathBuf>) {
 fn looks_like_pipeline(path: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(path) else { return true };
     let top_level = |key: &str| text.lines().any(|line| line.starts_with(key));
-    top_level("sources") || top_level("sinks") || top_level("streams") || top_level("transforms") || text.trim_start().starts_with('{')
+    top_level("sources")
+        || top_level("sinks")
+        || top_level("streams")
+        || top_level("transforms")
+        || text.trim_start().starts_with('{')
 }

@@ -8,12 +8,12 @@
 //! 6. the sources may forget the range; the rate estimators learn; progress is published
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use futures::StreamExt;
 
 use super::progress::{Parts, Progress, SourceProgress};
@@ -21,7 +21,7 @@ use super::rate::{Observation, RateEstimator};
 use super::{RunError, Runtime};
 use crate::logical::{Output, Slot, Stage, Stages};
 use crate::plan::Plan;
-use crate::sinks::{each_partition, Batch, Partition, RowsError, Sink};
+use crate::sinks::{Batch, Partition, RowsError, Sink, each_partition};
 use crate::sources::{Block, Limit, Offset, Source};
 
 /// A running source with its place and its rate.
@@ -32,6 +32,17 @@ pub struct RunningSource {
     pub offset: Offset,
     /// How fast it may go.
     pub rate: RateEstimator,
+}
+
+/// How far a batch reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What was there at this time, milliseconds since the epoch.
+    Until(i64),
+    /// Whatever is there now.
+    Everything,
+    /// What receivers hold; other sources can give the rest to a later run.
+    Received,
 }
 
 /// The parts of a running pipeline.
@@ -47,15 +58,20 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Runs one batch. `until` bounds what was received for it (the batch's time, or everything).
-    /// `None` if no source had anything new and `skip_empty` is set.
+    /// Runs one batch. `None` if no source had anything new and `skip_empty` is set.
     ///
     /// # Errors
     /// When a source or sink cannot go on, or rows cannot be computed.
-    pub async fn run(&mut self, batch: Batch, until: i64, skip_empty: bool, runtime: &Runtime) -> Result<Option<Progress>, RunError> {
+    pub async fn run(
+        &mut self,
+        batch: Batch,
+        reach: Reach,
+        skip_empty: bool,
+        runtime: &Runtime,
+    ) -> Result<Option<Progress>, RunError> {
         let scheduling_delay = Duration::from_millis(u64::try_from(runtime.clock.now() - batch.time).unwrap_or(0));
         let begin = Instant::now();
-        let ends = self.plan_ranges(until).await?;
+        let ends = self.plan_ranges(reach).await?;
         if skip_empty && ends.iter().all(|(name, end)| self.sources.get(name).is_some_and(|it| it.offset == *end)) {
             return Ok(None);
         }
@@ -95,10 +111,15 @@ impl Engine {
         self.sources.values().all(|running| running.source.is_finished())
     }
 
-    async fn plan_ranges(&mut self, until: i64) -> Result<BTreeMap<String, Offset>, RunError> {
+    async fn plan_ranges(&mut self, reach: Reach) -> Result<BTreeMap<String, Offset>, RunError> {
+        let until = if let Reach::Until(time) = reach { time } else { i64::MAX };
         let interval = self.plan.batch_interval.to_std().as_secs_f64();
         let mut ends = BTreeMap::new();
         for (name, running) in &mut self.sources {
+            if reach == Reach::Received && !running.source.is_receiver() {
+                ends.insert(name.clone(), running.offset.clone());
+                continue;
+            }
             let rate = rate_limit(running);
             let limit = Limit { until, rows: rate.map(|rate| (rate * interval).ceil().max(1.0) as u64) };
             let end = running.source.latest(limit).await.map_err(|error| source_error(name, error))?;
@@ -200,7 +221,11 @@ struct Counters {
 }
 
 /// Starts a stage: a stream for each of its partitions.
-fn execute(stage: &mut Stage, context: &Arc<datafusion::execution::TaskContext>, counters: Option<&Arc<Counters>>) -> Result<Vec<Partition>, String> {
+fn execute(
+    stage: &mut Stage,
+    context: &Arc<datafusion::execution::TaskContext>,
+    counters: Option<&Arc<Counters>>,
+) -> Result<Vec<Partition>, String> {
     let message = |error: datafusion::error::DataFusionError| describe(&error);
     // Repartitioning and joins keep state in the plan; a fresh one costs microseconds.
     stage.plan = reset_plan_states(Arc::clone(&stage.plan)).map_err(message)?;
@@ -255,7 +280,10 @@ struct Counted {
 impl futures::Stream for Counted {
     type Item = Result<arrow::record_batch::RecordBatch, RowsError>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
         let begin = Instant::now();
         let polled = self.stream.poll_next_unpin(context);
         self.counters.computing_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::sinks::{SinkError, Terminal};
 use crate::sources::{Clock, SourceError};
 
-pub use batch::Engine;
+pub use batch::{Engine, Reach};
 pub use progress::{Progress, SourceProgress};
 
 /// What jobs share.

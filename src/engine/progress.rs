@@ -84,7 +84,12 @@ impl Progress {
             "batch done"
         );
         for (component, count, reason) in &self.skipped {
-            tracing::warn!(pipeline, component, rows = count, "rows left out that cannot be decoded, the first: {reason}");
+            tracing::warn!(
+                pipeline,
+                component,
+                rows = count,
+                "rows left out that cannot be decoded, the first: {reason}"
+            );
         }
     }
 
@@ -141,7 +146,11 @@ impl DelayWatch {
         self.quiet_until = progress.batch.id + Self::QUIET;
         let parts = progress.parts;
         let (slowest, advice) = [
-            (parts.sources, "reading and decoding the sources", "set `max_rate` on the source, or use a cheaper format"),
+            (
+                parts.sources,
+                "reading and decoding the sources",
+                "set `max_rate` on the source, or use a cheaper format",
+            ),
             (parts.steps, "the steps", "filter earlier, or raise `engine.parallelism` if cores are idle"),
             (parts.sinks, "the sinks", "write less, or to something faster"),
         ]

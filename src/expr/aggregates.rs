@@ -140,12 +140,7 @@ fn collect(arguments: Vec<Expr>, distinct: bool) -> Expr {
     aggregate(array_agg_udaf(), arguments, distinct, Some(NullTreatment::IgnoreNulls))
 }
 
-fn aggregate(
-    function: Arc<AggregateUDF>,
-    arguments: Vec<Expr>,
-    distinct: bool,
-    nulls: Option<NullTreatment>,
-) -> Expr {
+fn aggregate(function: Arc<AggregateUDF>, arguments: Vec<Expr>, distinct: bool, nulls: Option<NullTreatment>) -> Expr {
     Expr::AggregateFunction(AggregateFunction::new_udf(function, arguments, distinct, None, vec![], nulls))
 }
 

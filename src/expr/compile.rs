@@ -1,12 +1,12 @@
 //! Types an expression against a schema and builds its DataFusion expression.
 
 use datafusion::common::{Column as PlanColumn, DFSchema};
-use datafusion::logical_expr::{binary_expr, cast, lit, try_cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast, lit, try_cast};
 use datafusion::scalar::ScalarValue;
 
 use super::ast::{Ast, BinaryOperator, Literal, UnaryOperator};
 use super::function::{Accepts, Parameter};
-use super::{aggregates, functions, udf, ExpressionError};
+use super::{ExpressionError, aggregates, functions, udf};
 use crate::diagnostic::{codes, suggest};
 use crate::schema::{ColumnType, Schema};
 
@@ -154,11 +154,16 @@ impl<'a> Compiler<'a> {
                 codes::MISPLACED_AGGREGATE,
                 format!("`{name}` is neither a key nor inside an aggregate"),
             )
-            .help(format!("say which of the group's values is meant: `first({name})`, `max({name})`, `collect_list({name})`"))
+            .help(format!(
+                "say which of the group's values is meant: `first({name})`, `max({name})`, `collect_list({name})`"
+            ))
             .word(name));
         }
         Err(ExpressionError::new(codes::UNKNOWN_COLUMN, format!("there is no column `{name}`"))
-            .help(suggest::help(name, visible.names().collect::<Vec<_>>()).unwrap_or_else(|| "there are no columns here".to_owned()))
+            .help(
+                suggest::help(name, visible.names().collect::<Vec<_>>())
+                    .unwrap_or_else(|| "there are no columns here".to_owned()),
+            )
             .word(name))
     }
 
@@ -178,7 +183,11 @@ impl<'a> Compiler<'a> {
     fn arithmetic(&self, operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
         let (from, to) = (left.column_type.clone(), right.column_type.clone());
         let text = |it: &ColumnType| matches!(it, ColumnType::String | ColumnType::Null);
-        if operator == BinaryOperator::Add && text(&from) && text(&to) && (from, to) != (ColumnType::Null, ColumnType::Null) {
+        if operator == BinaryOperator::Add
+            && text(&from)
+            && text(&to)
+            && (from, to) != (ColumnType::Null, ColumnType::Null)
+        {
             let (left, right) = (as_type(left, &ColumnType::String)?, as_type(right, &ColumnType::String)?);
             let expr = binary_expr(left, Operator::StringConcat, right);
             return self.canonical(expr, ColumnType::String);
@@ -257,7 +266,11 @@ impl<'a> Compiler<'a> {
         self.canonical((function.build)(arguments), (function.returns)(&types)).map_err(|error| error.word(name))
     }
 
-    fn aggregate(&mut self, aggregate: &'static super::function::Aggregate, arguments: &[Ast]) -> Result<Typed, ExpressionError> {
+    fn aggregate(
+        &mut self,
+        aggregate: &'static super::function::Aggregate,
+        arguments: &[Ast],
+    ) -> Result<Typed, ExpressionError> {
         let name = aggregate.name;
         if self.group.is_none() || self.in_aggregate {
             let message = if self.in_aggregate {
@@ -291,7 +304,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// The arguments of a call, brought to what its parameters take, and their types after that.
-    fn arguments(&mut self, function: &str, parameters: &[Parameter], arguments: &[Ast]) -> Result<(Vec<Expr>, Vec<ColumnType>), ExpressionError> {
+    fn arguments(
+        &mut self,
+        function: &str,
+        parameters: &[Parameter],
+        arguments: &[Ast],
+    ) -> Result<(Vec<Expr>, Vec<ColumnType>), ExpressionError> {
         let needed = parameters.iter().filter(|parameter| !parameter.optional).count();
         let repeats = parameters.last().is_some_and(|parameter| parameter.repeated);
         if arguments.len() < needed || (arguments.len() > parameters.len() && !repeats) {
@@ -344,7 +362,9 @@ impl<'a> Compiler<'a> {
         match expr.get_type(&self.plan_schema) {
             Ok(data_type) if data_type == arrow => Ok(Typed { expr, column_type }),
             Ok(_) => Ok(Typed { expr: try_cast(expr, arrow), column_type }),
-            Err(_) if self.group.is_some() && !self.in_aggregate => Ok(Typed { expr: try_cast(expr, arrow), column_type }),
+            Err(_) if self.group.is_some() && !self.in_aggregate => {
+                Ok(Typed { expr: try_cast(expr, arrow), column_type })
+            }
             Err(error) => Err(unfit(&error)),
         }
     }
@@ -356,14 +376,26 @@ pub fn signature(function: &str, parameters: &[Parameter]) -> String {
     let parts: Vec<String> = parameters
         .iter()
         .map(|parameter| {
-            let mark = if parameter.optional { "?" } else if parameter.repeated { ", ..." } else { "" };
+            let mark = if parameter.optional {
+                "?"
+            } else if parameter.repeated {
+                ", ..."
+            } else {
+                ""
+            };
             format!("{}{mark}", parameter.name)
         })
         .collect();
     format!("{function}({})", parts.join(", "))
 }
 
-fn accept(function: &str, parameter: &Parameter, accepts: Accepts, typed: Typed, common: &ColumnType) -> Result<(Expr, ColumnType), ExpressionError> {
+fn accept(
+    function: &str,
+    parameter: &Parameter,
+    accepts: Accepts,
+    typed: Typed,
+    common: &ColumnType,
+) -> Result<(Expr, ColumnType), ExpressionError> {
     use ColumnType as T;
     let found = typed.column_type.clone();
     let wanted = match accepts {
@@ -397,7 +429,9 @@ fn accept(function: &str, parameter: &Parameter, accepts: Accepts, typed: Typed,
             Accepts::Bytes => "a string or binary",
         };
         let message = format!("`{function}` takes {takes} as its `{}`, not {found}", parameter.name);
-        ExpressionError::new(codes::WRONG_ARGUMENTS, message).maybe_help(conversion_help(&found, accepts)).word(function)
+        ExpressionError::new(codes::WRONG_ARGUMENTS, message)
+            .maybe_help(conversion_help(&found, accepts))
+            .word(function)
     })
 }
 
@@ -412,7 +446,12 @@ fn conversion_help(found: &ColumnType, accepts: Accepts) -> Option<&'static str>
     }
 }
 
-fn check_constant(function: &str, parameter: &Parameter, ast: &Ast, check: fn(&str) -> Result<(), String>) -> Result<(), ExpressionError> {
+fn check_constant(
+    function: &str,
+    parameter: &Parameter,
+    ast: &Ast,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<(), ExpressionError> {
     let Ast::Literal(Literal::String(text)) = ast else {
         let message = format!("the `{}` of `{function}` must be a literal text", parameter.name);
         return Err(ExpressionError::new(codes::WRONG_ARGUMENTS, message)
@@ -420,8 +459,13 @@ fn check_constant(function: &str, parameter: &Parameter, ast: &Ast, check: fn(&s
             .word(function));
     };
     check(text).map_err(|reason| {
-        ExpressionError::new(codes::WRONG_ARGUMENTS, format!("the `{}` of `{function}` is not usable: {reason}", parameter.name))
-            .word(text)
+        // A regular expression's error draws a picture; its last line says what is wrong.
+        let reason = reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+        ExpressionError::new(
+            codes::WRONG_ARGUMENTS,
+            format!("the `{}` of `{function}` is not usable: {reason}", parameter.name),
+        )
+        .word(text)
     })
 }
 
@@ -535,7 +579,9 @@ fn mismatch(operator: BinaryOperator, left: &ColumnType, right: &ColumnType) -> 
         _ if matches!(operator, BinaryOperator::And | BinaryOperator::Or) => "both sides must be true or false",
         _ => "both sides need types that fit each other",
     };
-    ExpressionError::new(codes::TYPE_MISMATCH, format!("`{symbol}` does not fit {left} and {right}")).help(help).word(symbol)
+    ExpressionError::new(codes::TYPE_MISMATCH, format!("`{symbol}` does not fit {left} and {right}"))
+        .help(help)
+        .word(symbol)
 }
 
 fn unfit(error: &datafusion::error::DataFusionError) -> ExpressionError {
@@ -552,4 +598,3 @@ impl ExpressionError {
         self
     }
 }
-

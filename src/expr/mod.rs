@@ -19,7 +19,7 @@ pub mod udf;
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{json_schema, JsonSchema, Schema as JsonSchemaValue, SchemaGenerator};
+use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer};
 
 use crate::diagnostic::Code;

@@ -2,8 +2,8 @@
 
 use evalexpr::{EvalexprError, Node, Operator, Value};
 
-use super::ast::{Ast, BinaryOperator, Literal, UnaryOperator};
 use super::ExpressionError;
+use super::ast::{Ast, BinaryOperator, Literal, UnaryOperator};
 use crate::diagnostic::codes;
 
 /// An expression has at most this many characters.
@@ -62,16 +62,15 @@ fn explain(text: &str, error: &EvalexprError) -> ExpressionError {
                 .help("operators: + - * / % ^ == != < <= > >= && || !")
                 .word(&symbol)
         }
-        EvalexprError::WrongOperatorArgumentAmount { .. } | EvalexprError::AppendedToLeafNode => {
-            missing_operand(text)
-        }
+        EvalexprError::WrongOperatorArgumentAmount { .. } | EvalexprError::AppendedToLeafNode => missing_operand(text),
         EvalexprError::MissingOperatorOutsideOfBrace => bad("an operator is missing before or after a `(`"),
         other => bad(&format!("not understood: {other}")),
     }
 }
 
 fn missing_operand(text: &str) -> ExpressionError {
-    let error = ExpressionError::new(codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator");
+    let error =
+        ExpressionError::new(codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator");
     if text.contains('\'') { error.help("text stands in double quotes: \"error\", not 'error'") } else { error }
 }
 
@@ -92,12 +91,14 @@ impl Converter<'_> {
             Operator::FunctionIdentifier { identifier } => self.call(identifier, children),
             Operator::Neg => self.unary(UnaryOperator::Negate, children),
             Operator::Not => self.unary(UnaryOperator::Not, children),
-            Operator::Tuple => {
-                Err(ExpressionError::new(codes::BAD_EXPRESSION, "a comma stands only between the arguments of a function")
-                    .word(","))
-            }
+            Operator::Tuple => Err(ExpressionError::new(
+                codes::BAD_EXPRESSION,
+                "a comma stands only between the arguments of a function",
+            )
+            .word(",")),
             Operator::Chain => {
-                Err(ExpressionError::new(codes::BAD_EXPRESSION, "`;` is not allowed: an expression has one value").word(";"))
+                Err(ExpressionError::new(codes::BAD_EXPRESSION, "`;` is not allowed: an expression has one value")
+                    .word(";"))
             }
             operator => match binary_operator(operator) {
                 Some(binary) => match children {
@@ -147,12 +148,9 @@ impl Converter<'_> {
 
     fn call(&self, name: &str, children: &[Node]) -> Result<Ast, ExpressionError> {
         if !self.is_called(name) {
-            return Err(ExpressionError::new(
-                codes::BAD_EXPRESSION,
-                format!("an operator is missing after `{name}`"),
-            )
-            .help("text stands in double quotes; a function's arguments stand in `(...)`")
-            .word(name));
+            return Err(ExpressionError::new(codes::BAD_EXPRESSION, format!("an operator is missing after `{name}`"))
+                .help("text stands in double quotes; a function's arguments stand in `(...)`")
+                .word(name));
         }
         let arguments = match children {
             [Node { .. }] => self.arguments(&children[0])?,
@@ -163,9 +161,9 @@ impl Converter<'_> {
 
     /// evalexpr takes `a b` for a call of `a`; here a call has parentheses.
     fn is_called(&self, name: &str) -> bool {
-        self.text.match_indices(name).any(|(at, _)| {
-            self.text.get(at + name.len()..).is_some_and(|after| after.trim_start().starts_with('('))
-        })
+        self.text
+            .match_indices(name)
+            .any(|(at, _)| self.text.get(at + name.len()..).is_some_and(|after| after.trim_start().starts_with('(')))
     }
 
     fn arguments(&self, node: &Node) -> Result<Vec<Ast>, ExpressionError> {
@@ -186,7 +184,12 @@ fn literal(value: &Value) -> Result<Ast, ExpressionError> {
         Value::Int(number) => Literal::Integer(*number),
         Value::Boolean(value) => Literal::Boolean(*value),
         Value::Empty => Literal::Null,
-        Value::Tuple(_) => return Err(ExpressionError::new(codes::BAD_EXPRESSION, "a list stands only as the argument of a function")),
+        Value::Tuple(_) => {
+            return Err(ExpressionError::new(
+                codes::BAD_EXPRESSION,
+                "a list stands only as the argument of a function",
+            ));
+        }
     }))
 }
 

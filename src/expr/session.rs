@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::datasource::{provider_as_source, ViewTable};
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -25,6 +25,8 @@ pub fn config(parallelism: usize) -> SessionConfig {
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_round_robin_repartition = false;
+    // It moves field accesses below our operators, whose columns change their types.
+    options.optimizer.enable_leaf_expression_pushdown = false;
     options.execution.collect_statistics = false;
     options.sql_parser.enable_ident_normalization = false;
     config
@@ -73,9 +75,11 @@ pub fn plan_sql(sql: &str, tables: HashMap<String, LogicalPlan>) -> Result<Logic
         .now_or_never()
         .ok_or_else(|| DataFusionError::Internal("planning a query waits for something".to_owned()))??;
     match plan {
-        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) | LogicalPlan::Explain(_) => {
-            Err(DataFusionError::Plan("only a query (`select ...`) can be a step".to_owned()))
-        }
+        LogicalPlan::Dml(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Copy(_)
+        | LogicalPlan::Statement(_)
+        | LogicalPlan::Explain(_) => Err(DataFusionError::Plan("only a query (`select ...`) can be a step".to_owned())),
         plan => Ok(plan),
     }
 }
@@ -102,7 +106,9 @@ pub fn unstable_function(plan: &LogicalPlan) -> Option<String> {
 
 /// A source of rows as a table of a plan.
 #[must_use]
-pub fn table_source(provider: Arc<dyn datafusion::catalog::TableProvider>) -> Arc<dyn datafusion::logical_expr::TableSource> {
+pub fn table_source(
+    provider: Arc<dyn datafusion::catalog::TableProvider>,
+) -> Arc<dyn datafusion::logical_expr::TableSource> {
     provider_as_source(provider)
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::json::ArrayWriter;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use proptest::prelude::*;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::compile::{compile_grouped, compile_row};
 use super::parse::parse;
-use super::{aggregates, functions, session, ExpressionError};
+use super::{ExpressionError, aggregates, functions, session};
 use crate::diagnostic::codes;
-use crate::schema::{parse_type, Column, Schema};
+use crate::schema::{Column, Schema, parse_type};
 use crate::sources::rows::to_batch;
 
 /// The value of an expression over one row, as JSON.
@@ -46,7 +46,8 @@ fn the_example_of_every_function_is_true() {
     let mut wrong = Vec::new();
     for function in functions::all() {
         let (expression, expected) = function.example;
-        let expected: Value = serde_json::from_str(expected).unwrap_or_else(|error| panic!("{}: {error}", function.name));
+        let expected: Value =
+            serde_json::from_str(expected).unwrap_or_else(|error| panic!("{}: {error}", function.name));
         let got = constant(expression);
         if !same(&got, &expected) {
             wrong.push(format!("{expression} is {got}, not {expected}"));
@@ -120,7 +121,11 @@ fn columns_and_fields() {
         ("count + 1", json!(4)),
         ("name + \"!\"", json!("x!")),
     ] {
-        assert_eq!(evaluate(text, &schema, row.clone()).unwrap_or_else(|error| panic!("{text}: {error:?}")), expected, "{text}");
+        assert_eq!(
+            evaluate(text, &schema, row.clone()).unwrap_or_else(|error| panic!("{text}: {error:?}")),
+            expected,
+            "{text}"
+        );
     }
 }
 
@@ -175,7 +180,9 @@ fn groups_know_keys_and_aggregates_only() {
 
 #[test]
 fn too_large_is_refused_not_a_crash() {
-    for text in ["(".repeat(100_000), "!".repeat(100_000), "-".repeat(5_000), "1+".repeat(5_000) + "1", "a ".repeat(50_000)] {
+    for text in
+        ["(".repeat(100_000), "!".repeat(100_000), "-".repeat(5_000), "1+".repeat(5_000) + "1", "a ".repeat(50_000)]
+    {
         assert_eq!(parse(&text).unwrap_err().code, codes::EXPRESSION_TOO_LARGE);
     }
     // On a thread with the stack of a worker.
@@ -193,7 +200,8 @@ fn integers() -> impl Strategy<Value = String> {
 }
 
 fn booleans() -> impl Strategy<Value = String> {
-    let compared = (integers(), prop_oneof![Just("=="), Just("!="), Just("<"), Just("<="), Just(">"), Just(">=")], integers());
+    let compared =
+        (integers(), prop_oneof![Just("=="), Just("!="), Just("<"), Just("<="), Just(">"), Just(">=")], integers());
     let leaf = compared.prop_map(|(left, operator, right)| format!("({left} {operator} {right})"));
     leaf.prop_recursive(3, 12, 2, |inner| {
         prop_oneof![

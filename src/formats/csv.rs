@@ -10,14 +10,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema, SchemaR
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use regex::Regex;
-use schemars::{json_schema, JsonSchema, Schema as JsonSchemaValue, SchemaGenerator};
+use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::csv_records::Dialect;
 use super::error::{reason, shorten};
 use super::records::{decode_good, without_byte_order_mark};
-use super::{Decode, Decoded, FormatError, WriteRows, BATCH_ROWS};
+use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows};
 use crate::schema::{ColumnType, Schema, SchemaDeclaration};
 
 /// Records of fields with a delimiter between them. A field may stand in quotes, and may then hold
@@ -99,10 +99,7 @@ fn check_quote(delimiter: Ascii, quote: Ascii) -> Result<(), String> {
 /// A field is one plain value.
 pub(super) fn check_columns(schema: &Schema) -> Result<(), String> {
     let held = |column_type: &ColumnType| {
-        !matches!(
-            column_type,
-            ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(..) | ColumnType::Binary
-        )
+        !matches!(column_type, ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(..) | ColumnType::Binary)
     };
     match schema.columns.iter().find(|column| !held(&column.column_type)) {
         None => Ok(()),
@@ -216,12 +213,8 @@ impl CsvDecoder {
 
     /// Where names stand twice in the header, the first counts.
     fn layout_by_name(&self, header: &[u8]) -> Result<Layout, FormatError> {
-        let names: Vec<String> = self
-            .dialect
-            .fields(header)
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim().to_owned())
-            .collect();
+        let names: Vec<String> =
+            self.dialect.fields(header).iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
         let mut fields: Vec<FieldRef> =
             names.iter().map(|name| Arc::new(Field::new(name, DataType::Utf8View, true))).collect();
         let mut places = Vec::with_capacity(self.schema.fields().len());
@@ -244,9 +237,7 @@ impl CsvDecoder {
     ) -> Result<(), FormatError> {
         let batch = decode_good(
             pending,
-            &|records| {
-                self.parse(layout, &layout.places, records)?.with_schema(Arc::clone(&self.schema))
-            },
+            &|records| self.parse(layout, &layout.places, records)?.with_schema(Arc::clone(&self.schema)),
             &|record, error| self.explain(layout, record, error),
             &mut decoded.bad_rows,
         )?;
@@ -352,11 +343,7 @@ impl CsvWriter {
     ///
     /// # Errors
     /// [`FormatError::Settings`] where [`CsvOutput::check`] finds something.
-    pub fn new(
-        settings: &CsvOutput,
-        schema: SchemaRef,
-        out: Box<dyn Write + Send>,
-    ) -> Result<Self, FormatError> {
+    pub fn new(settings: &CsvOutput, schema: SchemaRef, out: Box<dyn Write + Send>) -> Result<Self, FormatError> {
         settings.check().map_err(FormatError::Settings)?;
         let writer = WriterBuilder::new()
             .with_header(settings.header)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::json::writer::{LineDelimited, Writer, WriterBuilder};
 use arrow::json::ReaderBuilder;
+use arrow::json::writer::{LineDelimited, Writer, WriterBuilder};
 use bytes::Bytes;
 use memchr::memchr2_iter;
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::error::reason;
 use super::records::{decode_good, lines, without_byte_order_mark};
-use super::{Decode, Decoded, FormatError, WriteRows, BATCH_ROWS};
+use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows};
 use crate::schema::{ColumnType, Schema, SchemaDeclaration};
 
 /// Values nest at most this deep. Types do not nest as deep, so only ignored fields can.
@@ -73,12 +73,8 @@ impl JsonDecoder {
     }
 
     fn decode_pending(&self, pending: &mut Vec<&[u8]>, decoded: &mut Decoded) -> Result<(), FormatError> {
-        let batch = decode_good(
-            pending,
-            &|lines| self.decode_lines(lines),
-            &|_, error| reason(error),
-            &mut decoded.bad_rows,
-        )?;
+        let batch =
+            decode_good(pending, &|lines| self.decode_lines(lines), &|_, error| reason(error), &mut decoded.bad_rows)?;
         decoded.batches.extend(batch);
         pending.clear();
         Ok(())
@@ -87,8 +83,7 @@ impl JsonDecoder {
     /// One batch with one row per line, or an error if a line is bad. Lines are handed over one by
     /// one, so that no object can reach from one into the next.
     fn decode_lines(&self, lines: &[&[u8]]) -> Result<RecordBatch, ArrowError> {
-        let mut decoder =
-            ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(lines.len()).build_decoder()?;
+        let mut decoder = ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(lines.len()).build_decoder()?;
         for (before, line) in lines.iter().enumerate() {
             let read = decoder.decode(line)?;
             if decoder.has_partial_record() {

@@ -22,7 +22,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::compute::{cast_with_options, CastOptions};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -169,11 +169,7 @@ impl OutputFormat {
     ///
     /// # Errors
     /// [`FormatError`] where the settings do not go together or the output cannot be started.
-    pub fn writer(
-        &self,
-        schema: SchemaRef,
-        out: Box<dyn Write + Send>,
-    ) -> Result<Box<dyn WriteRows>, FormatError> {
+    pub fn writer(&self, schema: SchemaRef, out: Box<dyn Write + Send>) -> Result<Box<dyn WriteRows>, FormatError> {
         let writer: Box<dyn WriteRows> = match self {
             Self::Text(_) => Box::new(text::TextWriter::new(out)),
             Self::Json(_) => Box::new(json::JsonWriter::new(out)),

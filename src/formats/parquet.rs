@@ -14,7 +14,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{cast_batch, names, Decode, Decoded, FormatError, WriteRows, BATCH_ROWS};
+use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows, cast_batch, names};
 use crate::schema::{Schema, SchemaDeclaration};
 
 /// Parquet files. A file that lacks a column, or has values in one that do not fit the declared
@@ -136,11 +136,7 @@ impl ParquetWriter {
     ///
     /// # Errors
     /// [`FormatError`] where the output cannot be started.
-    pub fn new(
-        settings: &ParquetOutput,
-        schema: SchemaRef,
-        out: Box<dyn Write + Send>,
-    ) -> Result<Self, FormatError> {
+    pub fn new(settings: &ParquetOutput, schema: SchemaRef, out: Box<dyn Write + Send>) -> Result<Self, FormatError> {
         let properties = WriterProperties::builder().set_compression(settings.compression.into()).build();
         Ok(Self { writer: ArrowWriter::try_new(out, schema, Some(properties))? })
     }

@@ -80,11 +80,14 @@ pub(super) fn without_byte_order_mark(block: &[u8]) -> &[u8] {
     block.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(block)
 }
 
+/// Decodes records together; fails if any of them is bad.
+type DecodeRecords<'a> = &'a dyn Fn(&[&[u8]]) -> Result<RecordBatch, ArrowError>;
+
 /// Decodes many records at once; where that fails, finds the bad ones by halving and decodes the
 /// rest. `decode` must succeed for any part of good records, and `explain` says why one is bad.
 pub(super) fn decode_good(
     records: &[&[u8]],
-    decode: &dyn Fn(&[&[u8]]) -> Result<RecordBatch, ArrowError>,
+    decode: DecodeRecords<'_>,
     explain: &dyn Fn(&[u8], &ArrowError) -> String,
     bad_rows: &mut BadRows,
 ) -> Result<Option<RecordBatch>, FormatError> {
@@ -107,7 +110,7 @@ pub(super) fn decode_good(
 fn separate<'a>(
     records: &[&'a [u8]],
     error: &ArrowError,
-    decode: &dyn Fn(&[&[u8]]) -> Result<RecordBatch, ArrowError>,
+    decode: DecodeRecords<'_>,
     explain: &dyn Fn(&[u8], &ArrowError) -> String,
     good: &mut Vec<&'a [u8]>,
     bad_rows: &mut BadRows,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::schema::{parse_type, Column, SchemaDeclaration};
+use crate::schema::{Column, SchemaDeclaration, parse_type};
 
 /// An output that the test can look into.
 #[derive(Clone, Default)]
@@ -53,8 +53,7 @@ fn encode(format: &OutputFormat, schema: SchemaRef, batches: &[RecordBatch]) -> 
         writer.write(batch).unwrap();
     }
     writer.finish().unwrap();
-    let written = out.0.lock().unwrap().clone();
-    written
+    out.0.lock().unwrap().clone()
 }
 
 /// The rows as lines of JSON.
@@ -143,8 +142,7 @@ fn text_output() {
     assert_eq!(encode(&text, one.schema(), &[one]), b"spark\nnull\n");
     let number = RecordBatch::try_from_iter_with_nullable([("count", Arc::clone(&counts), true)]).unwrap();
     assert_eq!(encode(&text, number.schema(), &[number]), b"1\nnull\n");
-    let two =
-        RecordBatch::try_from_iter_with_nullable([("word", words, true), ("count", counts, true)]).unwrap();
+    let two = RecordBatch::try_from_iter_with_nullable([("word", words, true), ("count", counts, true)]).unwrap();
     assert_eq!(encode(&text, two.schema(), &[two]), b"(spark,1)\n(null,null)\n");
 }
 
@@ -162,6 +160,7 @@ proptest! {
 
 // ---- json
 
+#[expect(clippy::needless_pass_by_value, reason = "it is called with `json!`")]
 fn json_format(schema: serde_json::Value) -> InputFormat {
     input(json!({ "json": { "schema": schema } }))
 }
@@ -276,10 +275,7 @@ fn csv_round_trip() {
     all_good(&decoded);
     assert_eq!(
         rows(&decoded),
-        [
-            r#"{"s":"a \"b\", with\nbreak","n":0.5,"at":"2024-05-17T10:00:00Z"}"#,
-            r#"{"s":"plain","n":null,"at":null}"#
-        ]
+        [r#"{"s":"a \"b\", with\nbreak","n":0.5,"at":"2024-05-17T10:00:00Z"}"#, r#"{"s":"plain","n":null,"at":null}"#]
     );
     let csv = output(json!({ "csv": {} }));
     let schema = format.schema().to_arrow();
@@ -344,7 +340,7 @@ proptest! {
         let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(fields.iter().map(|(text, _)| text)));
         let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(fields.iter().map(|(_, number)| *number)));
         let batch = RecordBatch::try_new(format.schema().to_arrow(), vec![texts, numbers]).unwrap();
-        let written = encode(&output(json!({ "csv": {} })), batch.schema(), &[batch.clone()]);
+        let written = encode(&output(json!({ "csv": {} })), batch.schema(), std::slice::from_ref(&batch));
         let decoded = decode(&format, written);
         prop_assert!(decoded.bad_rows.is_empty());
         prop_assert_eq!(decoded.batches, vec![batch]);
@@ -404,10 +400,7 @@ fn parquet_columns_by_name_and_type() {
 
 #[test]
 fn cast_brings_columns_to_their_types() {
-    let narrow = ArrowSchema::new(vec![
-        Field::new("n", DataType::Int32, true),
-        Field::new("s", DataType::Utf8, true),
-    ]);
+    let narrow = ArrowSchema::new(vec![Field::new("n", DataType::Int32, true), Field::new("s", DataType::Utf8, true)]);
     let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     let texts: ArrayRef = Arc::new(StringArray::from(vec![None, Some("x")]));
     let batch = RecordBatch::try_new(Arc::new(narrow), vec![numbers, texts]).unwrap();

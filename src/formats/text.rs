@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, ByteView, RecordBatch, StringViewArray, MAX_INLINE_VIEW_LEN};
+use arrow::array::{AsArray, ByteView, MAX_INLINE_VIEW_LEN, RecordBatch, StringViewArray};
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::records::lines;
-use super::{Decode, Decoded, FormatError, WriteRows, BATCH_ROWS};
+use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows};
 use crate::schema::{Column, ColumnType, Schema};
 
 /// Longest block that is decoded at once. Replacing invalid bytes makes a text up to three times as
@@ -144,8 +144,7 @@ impl TextDecoder {
                     .add(line, || format!("the line is not valid UTF-8 from byte {} on", error.valid_up_to() + 1)),
             }
         }
-        let buffers: Arc<[Buffer]> =
-            Arc::from(vec![Buffer::from(Bytes::clone(block)), Buffer::from_vec(replaced)]);
+        let buffers: Arc<[Buffer]> = Arc::from(vec![Buffer::from(Bytes::clone(block)), Buffer::from_vec(replaced)]);
         for rows in views.chunks(BATCH_ROWS) {
             // SAFETY: every view is a line that was found or made valid UTF-8: one of `block`, which is
             // buffer 0, or one of `replaced`, which is buffer 1 and only grew since.
@@ -158,8 +157,7 @@ impl TextDecoder {
     /// Each view must stand for valid UTF-8 and lie within the buffer that it names.
     unsafe fn batch(&self, views: Vec<u128>, buffers: &Arc<[Buffer]>) -> Result<RecordBatch, FormatError> {
         // SAFETY: what the array needs is what the caller promises.
-        let values =
-            unsafe { StringViewArray::new_unchecked(ScalarBuffer::from(views), Arc::clone(buffers), None) };
+        let values = unsafe { StringViewArray::new_unchecked(ScalarBuffer::from(views), Arc::clone(buffers), None) };
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::new(values)])?)
     }
 }

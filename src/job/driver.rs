@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{reload, Prepared};
+use super::{Prepared, reload};
 use crate::engine::generator::BatchTimes;
 use crate::engine::progress::DelayWatch;
-use crate::engine::{Engine, Progress, RunError, Runtime};
+use crate::engine::{Engine, Progress, Reach, RunError, Runtime};
 use crate::sinks::Batch;
 
 /// What a job can be asked while it runs.
@@ -19,6 +19,9 @@ pub enum Control {
     Reload(Box<Prepared>),
 }
 
+/// Hears of every batch: the pipeline's name and what the batch did.
+pub type OnProgress = Arc<dyn Fn(&str, &Progress) + Send + Sync>;
+
 /// When a run ends by itself, and who hears about its batches.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -27,7 +30,7 @@ pub struct Options {
     /// End after so long.
     pub run_for: Option<Duration>,
     /// Gets every batch's progress.
-    pub on_progress: Option<Arc<dyn Fn(&str, &Progress) + Send + Sync>>,
+    pub on_progress: Option<OnProgress>,
 }
 
 /// What a run did.
@@ -45,11 +48,17 @@ pub struct Summary {
 ///
 /// # Errors
 /// When it cannot start or a batch fails.
-pub async fn run(prepared: Prepared, mut control: mpsc::Receiver<Control>, options: Options, runtime: Runtime) -> Result<Summary, RunError> {
+pub async fn run(
+    prepared: Prepared,
+    mut control: mpsc::Receiver<Control>,
+    options: Options,
+    runtime: Runtime,
+) -> Result<Summary, RunError> {
     let engine = reload::start(prepared, &runtime).await?;
     let times = BatchTimes::new(engine.plan.batch_interval.as_millis(), runtime.clock.now());
     let delays = DelayWatch::new(engine.plan.batch_interval.to_std());
-    let deadline = options.run_for.map(|span| runtime.clock.now() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+    let deadline =
+        options.run_for.map(|span| runtime.clock.now() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
     let mut driver = Driver { engine, times, delays, summary: Summary::default(), options, runtime };
     let result = driver.batches(&mut control, deadline).await;
     // Also after a failure: connections are closed and threads end.
@@ -88,8 +97,8 @@ impl Driver {
                 Wake::Deadline => return self.drain().await,
                 Wake::Due => {}
             }
-            let until = if self.runtime.available_now { i64::MAX } else { self.times.next() };
-            let ran = self.batch(until, self.runtime.available_now).await?;
+            let reach = if self.runtime.available_now { Reach::Everything } else { Reach::Until(self.times.next()) };
+            let ran = self.batch(reach, self.runtime.available_now).await?;
             if self.options.batches.is_some_and(|batches| self.summary.batches >= batches) {
                 return Ok(());
             }
@@ -118,9 +127,9 @@ impl Driver {
     }
 
     /// Runs one batch; false if there was nothing to do and empty batches are passed over.
-    async fn batch(&mut self, until: i64, skip_empty: bool) -> Result<bool, RunError> {
+    async fn batch(&mut self, reach: Reach, skip_empty: bool) -> Result<bool, RunError> {
         let batch = Batch { id: self.summary.batches, time: self.times.next() };
-        let Some(progress) = self.engine.run(batch, until, skip_empty, &self.runtime).await? else {
+        let Some(progress) = self.engine.run(batch, reach, skip_empty, &self.runtime).await? else {
             return Ok(false);
         };
         self.times.advance();
@@ -143,7 +152,7 @@ impl Driver {
         for running in self.engine.sources.values_mut() {
             running.source.stop().await;
         }
-        while self.batch(i64::MAX, true).await? {}
+        while self.batch(Reach::Received, true).await? {}
         Ok(())
     }
 
@@ -152,8 +161,9 @@ impl Driver {
         let (old_interval, interval) = (self.engine.plan.batch_interval, prepared.plan.batch_interval);
         let changes = reload::Changes::between(&self.engine.plan, &prepared.plan);
         // What the leaving sources received belongs to the old version.
-        if changes.stop_sources(&mut self.engine).await {
-            while self.batch(i64::MAX, true).await? {}
+        changes.stop_sources(&mut self.engine).await;
+        while changes.holds_rows(&self.engine) {
+            self.batch(Reach::Received, false).await?;
         }
         let name = self.engine.plan.name.clone();
         match reload::swap(&mut self.engine, prepared, &changes, &self.runtime).await {

@@ -17,7 +17,7 @@ use crate::logical;
 use crate::plan::{self, Plan};
 use crate::spec::{self, ProcessEnvironment};
 
-pub use driver::{run, Control, Options, Summary};
+pub use driver::{Control, OnProgress, Options, Summary, run};
 
 /// A pipeline that is ready to run: checked and planned.
 pub struct Prepared {

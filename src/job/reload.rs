@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{source_context, Prepared};
+use super::{Prepared, source_context};
 use crate::engine::batch::RunningSource;
 use crate::engine::rate::RateEstimator;
 use crate::engine::{Engine, RunError, Runtime};
@@ -42,7 +42,12 @@ async fn build_sink(sink: &PlannedSink, runtime: &Runtime) -> Result<Box<dyn Sin
     built.map_err(|error| RunError::Sink { name: sink.name.clone(), error })
 }
 
-async fn build_source(plan: &Plan, source: &PlannedSource, resume: Option<Offset>, runtime: &Runtime) -> Result<RunningSource, RunError> {
+async fn build_source(
+    plan: &Plan,
+    source: &PlannedSource,
+    resume: Option<Offset>,
+    runtime: &Runtime,
+) -> Result<RunningSource, RunError> {
     let context = source_context(plan, &source.name, runtime);
     let factory = std::sync::Arc::clone(&source.checked.factory);
     // Receivers start tasks of their own, which belong to the threads that wait.
@@ -67,7 +72,8 @@ pub struct Changes {
 impl Changes {
     /// Compares the texts of sources and sinks. One that changed is both new and left.
     pub fn between(old: &Plan, new: &Plan) -> Self {
-        let same_receiving = old.block_interval == new.block_interval && old.engine.receive_buffer == new.engine.receive_buffer;
+        let same_receiving =
+            old.block_interval == new.block_interval && old.engine.receive_buffer == new.engine.receive_buffer;
         let same_source = |source: &&PlannedSource| {
             same_receiving && old.sources.iter().any(|it| it.name == source.name && it.node == source.node)
         };
@@ -91,14 +97,19 @@ impl Changes {
         }
     }
 
-    /// Stops the sources that leave from receiving; whether there are any.
-    pub(super) async fn stop_sources(&self, engine: &mut Engine) -> bool {
+    /// Whether a stopped source that leaves still holds rows that no batch has taken.
+    pub(super) fn holds_rows(&self, engine: &Engine) -> bool {
+        let mut leaving = self.left_sources.iter().filter_map(|name| engine.sources.get(name));
+        leaving.any(|running| running.source.is_receiver() && !running.source.is_finished())
+    }
+
+    /// Stops the sources that leave from receiving.
+    pub(super) async fn stop_sources(&self, engine: &mut Engine) {
         for name in &self.left_sources {
             if let Some(running) = engine.sources.get_mut(name) {
                 running.source.stop().await;
             }
         }
-        !self.left_sources.is_empty()
     }
 }
 
@@ -134,7 +145,12 @@ pub(super) enum SwapError {
 }
 
 /// Replaces the engine's version. The sources that leave have been stopped and drained.
-pub(super) async fn swap(engine: &mut Engine, prepared: Prepared, changes: &Changes, runtime: &Runtime) -> Result<(), SwapError> {
+pub(super) async fn swap(
+    engine: &mut Engine,
+    prepared: Prepared,
+    changes: &Changes,
+    runtime: &Runtime,
+) -> Result<(), SwapError> {
     match build_changed(engine, &prepared.plan, changes, runtime).await {
         Ok((sources, sinks)) => {
             engine.sources.retain(|name, _| changes.kept_sources.contains(name));
@@ -143,7 +159,9 @@ pub(super) async fn swap(engine: &mut Engine, prepared: Prepared, changes: &Chan
             engine.sinks.extend(sinks);
             let plan = prepared.plan;
             for running in engine.sources.values_mut() {
-                if plan.batch_interval != engine.plan.batch_interval || plan.engine.backpressure != engine.plan.engine.backpressure {
+                if plan.batch_interval != engine.plan.batch_interval
+                    || plan.engine.backpressure != engine.plan.engine.backpressure
+                {
                     running.rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
                 }
             }
@@ -160,7 +178,12 @@ pub(super) async fn swap(engine: &mut Engine, prepared: Prepared, changes: &Chan
 
 type Built = (BTreeMap<String, RunningSource>, BTreeMap<String, Box<dyn Sink>>);
 
-async fn build_changed(engine: &mut Engine, plan: &Plan, changes: &Changes, runtime: &Runtime) -> Result<Built, RunError> {
+async fn build_changed(
+    engine: &mut Engine,
+    plan: &Plan,
+    changes: &Changes,
+    runtime: &Runtime,
+) -> Result<Built, RunError> {
     let mut sinks = BTreeMap::new();
     for sink in plan.sinks.iter().filter(|sink| changes.new_sinks.contains(&sink.name)) {
         sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::FileWatch;
-use super::{driver, load, prepare, Control, Options, Prepared, Summary};
-use crate::diagnostic::{has_errors, Diagnostic};
+use super::{Control, Options, Prepared, Summary, driver, load, prepare};
+use crate::diagnostic::{Diagnostic, has_errors};
 use crate::engine::{RunError, Runtime};
 use crate::plan::Plan;
 
@@ -20,6 +20,9 @@ pub enum Signal {
     /// Look at the files now (SIGHUP).
     Reload,
 }
+
+/// Prints findings.
+pub type ShowFindings = Arc<dyn Fn(&[Diagnostic]) + Send + Sync>;
 
 /// How pipelines are run.
 #[derive(Clone)]
@@ -33,7 +36,7 @@ pub struct Settings {
     /// Whether changed files are followed.
     pub reload: bool,
     /// Prints findings of changed files.
-    pub show_findings: Arc<dyn Fn(&[Diagnostic]) + Send + Sync>,
+    pub show_findings: ShowFindings,
 }
 
 /// Why nothing runs any more.
@@ -80,13 +83,22 @@ struct RunningJob {
 /// # Errors
 /// See [`Failure`]. In a folder, a pipeline that fails does not stop the others; the first failure
 /// is returned at the end.
-pub async fn supervise(settings: Settings, plans: Vec<(PathBuf, Plan)>, runtime: Runtime, mut signals: mpsc::Receiver<Signal>) -> Result<Summary, Failure> {
+pub async fn supervise(
+    settings: Settings,
+    plans: Vec<(PathBuf, Plan)>,
+    runtime: Runtime,
+    mut signals: mpsc::Receiver<Signal>,
+) -> Result<Summary, Failure> {
     let (finished, mut ends) = mpsc::channel::<(PathBuf, String, Result<Summary, RunError>)>(16);
     let mut supervisor = Supervisor { settings, runtime, jobs: BTreeMap::new(), finished };
     for (path, plan) in plans {
         supervisor.start(path, plan).await;
     }
     let mut watch = supervisor.watch();
+    if watch.is_some() {
+        // What changed before the watch began.
+        supervisor.look().await;
+    }
     let mut total = Summary::default();
     let mut failure = None;
     let mut stopping = false;
@@ -184,7 +196,8 @@ impl Supervisor {
     /// Compares the files with what runs.
     async fn look(&mut self) {
         let files = pipeline_files(&self.settings.path);
-        let gone: Vec<PathBuf> = self.jobs.keys().filter(|path| !files.contains(path) || !path.exists()).cloned().collect();
+        let gone: Vec<PathBuf> =
+            self.jobs.keys().filter(|path| !files.contains(path) || !path.exists()).cloned().collect();
         for path in gone {
             self.file_gone(&path).await;
         }

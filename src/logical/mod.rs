@@ -81,10 +81,18 @@ pub fn parallelism(plan: &Plan) -> usize {
 pub async fn build(plan: &Plan) -> Result<Stages> {
     let run = Arc::new(RunContext::default());
     let state = session_state(plan, &run)?;
-    let mut builder = Builder { plan, partitions: parallelism(plan), tables: BTreeMap::new(), state: &state, stages: Vec::new(), run: &run };
+    let mut builder = Builder {
+        plan,
+        partitions: parallelism(plan),
+        tables: BTreeMap::new(),
+        state: &state,
+        stages: Vec::new(),
+        run: &run,
+    };
     let mut inputs = BTreeMap::new();
     for source in &plan.sources {
-        let slot = Slot::new(&source.name, &source.checked.schema, builder.partitions, source.on_error, Arc::clone(&run));
+        let slot =
+            Slot::new(&source.name, &source.checked.schema, builder.partitions, source.on_error, Arc::clone(&run));
         inputs.insert(source.name.clone(), Arc::clone(&slot));
         let scan = scan(&slot)?;
         builder.provide(&source.name, scan).await?;
@@ -156,7 +164,8 @@ fn missing(name: &str) -> DataFusionError {
 /// A slot's rows, under the plain names of its columns.
 fn scan(slot: &Arc<Slot>) -> Result<LogicalPlan> {
     let source = session::table_source(Arc::new(slot::SlotTable(Arc::clone(slot))));
-    let plan = LogicalPlanBuilder::scan(datafusion::common::TableReference::bare(slot.name()), source, None)?.build()?;
+    let plan =
+        LogicalPlanBuilder::scan(datafusion::common::TableReference::bare(slot.name()), source, None)?.build()?;
     conform(plan, slot.columns())
 }
 

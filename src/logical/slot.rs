@@ -11,9 +11,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::ExecutionPlan;
 
 use crate::formats::Decoded;
 use crate::schema::Schema;
@@ -115,7 +115,8 @@ impl Slot {
     }
 
     fn accept(&self, decoded: Result<Decoded, SourceError>) -> Result<Vec<RecordBatch>> {
-        let decoded = decoded.map_err(|error| DataFusionError::Execution(format!("source `{}`: {error}", self.name)))?;
+        let decoded =
+            decoded.map_err(|error| DataFusionError::Execution(format!("source `{}`: {error}", self.name)))?;
         let rows = decoded.batches.iter().map(|batch| batch.num_rows() as u64).sum();
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.run.bad_rows(&self.name, self.on_error, &decoded.bad_rows).map_err(DataFusionError::Execution)?;
@@ -148,7 +149,12 @@ impl TableProvider for SlotTable {
         let schema = Arc::new(self.0.schema.project(&columns)?);
         let count = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner).len();
         let partitions = (0..count).map(|index| {
-            let stream = SlotPartition { slot: Arc::clone(&self.0), index, columns: columns.clone(), schema: Arc::clone(&schema) };
+            let stream = SlotPartition {
+                slot: Arc::clone(&self.0),
+                index,
+                columns: columns.clone(),
+                schema: Arc::clone(&schema),
+            };
             Arc::new(stream) as Arc<dyn PartitionStream>
         });
         let exec = StreamingTableExec::try_new(Arc::clone(&schema), partitions.collect(), None, [], false, limit)?;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::wiring::{order, Wiring};
-use super::{collisions, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, CHAIN};
-use crate::diagnostic::{codes, Diagnostic, Span};
+use super::wiring::{Wiring, order};
+use super::{CHAIN, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, collisions};
+use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::schema::Schema;
 use crate::sinks::SinkSettings;
 use crate::sources::SourceSettings;
 use crate::spec::kind::Kind;
-use crate::spec::{Check, Component, Duration, OnError, Pipeline, Stream};
+use crate::spec::{Check, Component, Duration, OnError, Pipeline};
 use crate::transforms::{StepCheck, StepSettings};
 use crate::{sinks, sources, transforms};
 
@@ -21,12 +21,7 @@ const DEFAULT_BLOCK: Duration = Duration::from_millis(200);
 /// `findings`.
 pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan> {
     let block_interval = check_head(pipeline, findings);
-    let mut checker = Checker {
-        pipeline,
-        wiring: Wiring::new(pipeline, findings),
-        findings,
-        schemas: BTreeMap::new(),
-    };
+    let mut checker = Checker { pipeline, wiring: Wiring::new(pipeline, findings), findings, schemas: BTreeMap::new() };
     let planned_sources = checker.sources();
     let planned_streams = checker.streams();
     let planned_sinks = checker.sinks();
@@ -64,15 +59,24 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
         report(&["batch_interval"], "the batch interval is zero".to_owned(), "the shortest is `1ms`".to_owned());
     }
     if head.engine.parallelism.is_some_and(|threads| !(1..=1024).contains(&threads)) {
-        report(&["engine", "parallelism"], "the parallelism is from 1 to 1024".to_owned(), "leave it out to use every core".to_owned());
+        report(
+            &["engine", "parallelism"],
+            "the parallelism is from 1 to 1024".to_owned(),
+            "leave it out to use every core".to_owned(),
+        );
     }
     let block = head.block_interval.unwrap_or_else(|| DEFAULT_BLOCK.min(head.batch_interval));
     if block.as_millis() == 0 || block > head.batch_interval {
-        let message = format!("the block interval {block} does not fit into the batch interval {}", head.batch_interval);
+        let message =
+            format!("the block interval {block} does not fit into the batch interval {}", head.batch_interval);
         report(&["block_interval"], message, "it is at most the batch interval".to_owned());
     } else if block < SHORTEST_BLOCK && block < head.batch_interval && head.batch_interval >= SHORTEST_BLOCK {
         let message = format!("a block interval of {block} is shorter than {SHORTEST_BLOCK}");
-        report(&["block_interval"], message, "blocks that short only pay off with a batch interval as short".to_owned());
+        report(
+            &["block_interval"],
+            message,
+            "blocks that short only pay off with a batch interval as short".to_owned(),
+        );
     }
     block
 }
@@ -99,8 +103,11 @@ impl<'a> Checker<'a, '_> {
         let mut planned = Vec::new();
         for component in &self.pipeline.sources {
             let on_error: OnError = component.on_error.unwrap_or(self.pipeline.head.on_error);
-            let settings: Option<Box<dyn SourceSettings>> = self.read(sources::KINDS, component);
-            let Some(checked) = settings.and_then(|settings| settings.check(&mut self.check(component))) else { continue };
+            let settings = self.read::<dyn SourceSettings>(sources::KINDS, component);
+            let checked = settings.and_then(|(settings, whole)| {
+                self.following_up(whole, |checker| settings.check(&mut checker.check(component)))
+            });
+            let Some(checked) = checked else { continue };
             self.schemas.insert(component.name.text.clone(), checked.schema.clone());
             planned.push(PlannedSource {
                 name: component.name.text.clone(),
@@ -113,14 +120,35 @@ impl<'a> Checker<'a, '_> {
         planned
     }
 
-    fn read<T: ?Sized>(&mut self, kinds: &[Kind<T>], component: &Component) -> Option<Box<T>> {
+    /// The component's settings, and whether nothing was wrong with them.
+    fn read<T: ?Sized>(&mut self, kinds: &[Kind<T>], component: &Component) -> Option<(Box<T>, bool)> {
         let kind = kinds.iter().find(|kind| kind.name == component.kind.text)?;
         let mut settings = component.settings.clone();
+        let known_wrong = self.findings.iter().any(|finding| finding.span == Some(settings.span));
+        if settings.is_null() && known_wrong {
+            return None;
+        }
         if settings.is_null() {
             // `console:` with nothing behind it is `console: {}`; what is missing is said at the kind.
             settings = crate::spec::Node::empty(component.kind.span);
         }
-        (kind.read)(&settings, &self.pipeline.file, self.findings)
+        let before = self.findings.len();
+        let read = (kind.read)(&settings, &self.pipeline.file, self.findings);
+        let whole = self.findings.len() == before;
+        read.map(|read| (read, whole))
+    }
+
+    /// Runs a check. After settings that were wrong, what it says about missing and conflicting
+    /// keys only repeats that.
+    fn following_up<T>(&mut self, whole: bool, check: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.findings.len();
+        let result = check(self);
+        if !whole {
+            let repeats = |it: &Diagnostic| it.code == codes::MISSING_KEY || it.code == codes::CONFLICTING_KEYS;
+            let new = self.findings.split_off(before);
+            self.findings.extend(new.into_iter().filter(|finding| !repeats(finding)));
+        }
+        result
     }
 
     /// `None` where streams read each other in a circle.
@@ -132,9 +160,11 @@ impl<'a> Checker<'a, '_> {
             let from = self.wiring.stream_input(stream.from.as_ref(), stream.span, self.findings);
             let steps: Vec<ReadStep<'a>> = stream.steps.iter().map(|step| self.read_step(step, &known)).collect();
             let name = stream.name.as_ref().map_or(CHAIN, |name| name.text.as_str()).to_owned();
-            let inputs = steps.iter().flat_map(|step| step.streams.iter().cloned()).chain(from.clone()).collect();
+            let is_source = |name: &String| self.pipeline.sources.iter().any(|source| source.name.text == *name);
+            let inputs = steps.iter().flat_map(|step| step.streams.iter().cloned()).chain(from.clone());
+            let inputs = inputs.filter(|name| !is_source(name)).collect();
             reads.insert(name.clone(), inputs);
-            read.insert(name, ReadStream { stream, from, steps });
+            read.insert(name, ReadStream { from, steps });
         }
         match order(&reads) {
             Ok(order) => {
@@ -146,8 +176,9 @@ impl<'a> Checker<'a, '_> {
                 let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
                 let message = format!("streams read each other in a circle: {}", shown.join(" reads "));
                 self.findings.push(
-                    Diagnostic::new(codes::CYCLE, &self.pipeline.file, span, message)
-                        .help("a stream can only read what is there before it: take one `from`, `with` or `union` away"),
+                    Diagnostic::new(codes::CYCLE, &self.pipeline.file, span, message).help(
+                        "a stream can only read what is there before it: take one `from`, `with` or `union` away",
+                    ),
                 );
                 None
             }
@@ -155,8 +186,8 @@ impl<'a> Checker<'a, '_> {
     }
 
     fn read_step(&mut self, component: &'a Component, known: &[&str]) -> ReadStep<'a> {
-        let settings: Option<Box<dyn StepSettings>> = self.read(transforms::KINDS, component);
-        let streams = settings.as_ref().map_or_else(Vec::new, |settings| settings.streams(known));
+        let settings = self.read::<dyn StepSettings>(transforms::KINDS, component);
+        let streams = settings.as_ref().map_or_else(Vec::new, |(settings, _)| settings.streams(known));
         let mut sound = settings.is_some();
         for name in streams.iter().filter(|name| !known.contains(&name.as_str())) {
             let check = self.check(component);
@@ -175,13 +206,13 @@ impl<'a> Checker<'a, '_> {
         let mut schema = self.schemas.get(&from)?.clone();
         let mut steps = Vec::new();
         for step in read.steps {
-            let settings = step.settings?;
-            let schemas = std::mem::take(&mut self.schemas);
-            let mut check = self.check(step.component);
+            let (settings, whole) = step.settings?;
+            let schemas = self.schemas.clone();
             let stream = |name: &str| schemas.get(name).cloned();
-            let checked = settings.check(&mut StepCheck { check: &mut check, input: &schema, stream: &stream });
-            self.schemas = schemas;
-            let checked = checked?;
+            let checked = self.following_up(whole, |checker| {
+                let mut check = checker.check(step.component);
+                settings.check(&mut StepCheck { check: &mut check, input: &schema, stream: &stream })
+            })?;
             schema = checked.schema.clone();
             steps.push(PlannedStep {
                 name: step.component.name.text.clone(),
@@ -190,7 +221,6 @@ impl<'a> Checker<'a, '_> {
                 checked,
             });
         }
-        let _: &Stream = read.stream;
         self.schemas.insert(name.clone(), schema.clone());
         Some(PlannedStream { name, from, steps, schema })
     }
@@ -198,11 +228,12 @@ impl<'a> Checker<'a, '_> {
     fn sinks(&mut self) -> Vec<PlannedSink> {
         let mut planned = Vec::new();
         for component in &self.pipeline.sinks {
-            let settings: Option<Box<dyn SinkSettings>> = self.read(sinks::KINDS, component);
+            let settings = self.read::<dyn SinkSettings>(sinks::KINDS, component);
             let from = self.wiring.sink_input(component.from.as_ref(), component.name.span, self.findings);
-            let Some((from, settings)) = from.zip(settings) else { continue };
+            let Some((from, (settings, whole))) = from.zip(settings) else { continue };
             let Some(schema) = self.schemas.get(&from).cloned() else { continue };
-            let Some(checked) = settings.check(&mut self.check(component), &schema) else { continue };
+            let checked = self.following_up(whole, |checker| settings.check(&mut checker.check(component), &schema));
+            let Some(checked) = checked else { continue };
             planned.push(PlannedSink {
                 name: component.name.text.clone(),
                 kind: component.kind.text.clone(),
@@ -232,12 +263,17 @@ impl<'a> Checker<'a, '_> {
         let implicit_source = self.pipeline.sources.len() == 1;
         let implicit_stream = self.pipeline.streams.len() == 1;
         let sources = self.pipeline.sources.iter().filter(|_| !implicit_source).map(|source| (&source.name, "source"));
-        let streams = self.pipeline.streams.iter().filter(|_| !implicit_stream).filter_map(|stream| Some((stream.name.as_ref()?, "stream")));
+        let streams = self
+            .pipeline
+            .streams
+            .iter()
+            .filter(|_| !implicit_stream)
+            .filter_map(|stream| Some((stream.name.as_ref()?, "stream")));
         // With one chain and several sources, the missing wiring is an error already.
         let chain = self.pipeline.streams.iter().any(|stream| stream.name.is_none());
         let unused: Vec<(String, Span, &str)> = sources
             .chain(streams)
-            .filter(|(name, what)| !used.contains(&name.text) && !(chain && *what == "source"))
+            .filter(|(name, what)| !(used.contains(&name.text) || chain && *what == "source"))
             .map(|(name, what)| (name.text.clone(), name.span, what))
             .collect();
         for (name, span, what) in unused {
@@ -251,7 +287,6 @@ impl<'a> Checker<'a, '_> {
 }
 
 struct ReadStream<'a> {
-    stream: &'a Stream,
     from: Option<String>,
     steps: Vec<ReadStep<'a>>,
 }
@@ -259,7 +294,7 @@ struct ReadStream<'a> {
 struct ReadStep<'a> {
     component: &'a Component,
     /// `None` where reading had findings.
-    settings: Option<Box<dyn StepSettings>>,
+    settings: Option<(Box<dyn StepSettings>, bool)>,
     streams: Vec<String>,
 }
 

@@ -1,11 +1,11 @@
 //! Ports and paths that two components want.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::Plan;
-use crate::diagnostic::{codes, Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::sources::Resource;
-use crate::spec::{Component, Pipeline};
+use crate::spec::{self, Pipeline};
 
 struct Claim<'a> {
     owner: String,
@@ -49,7 +49,7 @@ pub(super) fn check(pipeline: &Pipeline, plan: &Plan, findings: &mut Vec<Diagnos
     }
 }
 
-fn place(component: &Component, resource: &Resource) -> Span {
+fn place(component: &spec::Component, resource: &Resource) -> Span {
     let key = match resource {
         Resource::Port(_, key) | Resource::ReadPath(_, key) | Resource::WritePath(_, key) => *key,
     };
@@ -57,7 +57,10 @@ fn place(component: &Component, resource: &Resource) -> Span {
 }
 
 fn same(a: &str, b: &str) -> bool {
-    Path::new(a).components().eq(Path::new(b).components())
+    fn parts(path: &str) -> impl Iterator<Item = Component<'_>> {
+        Path::new(path).components().filter(|part| *part != Component::CurDir)
+    }
+    parts(a).eq(parts(b))
 }
 
 /// Whether files written below `written` can match what is read at `read` (a folder or a pattern).

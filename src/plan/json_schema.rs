@@ -1,8 +1,8 @@
 //! The JSON Schema of a pipeline file, from the types that read it.
 
-use schemars::generate::SchemaSettings;
 use schemars::SchemaGenerator;
-use serde_json::{json, Map, Value};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
 
 use crate::spec::kind::Kind;
 use crate::spec::{Head, OnError};
@@ -25,9 +25,7 @@ pub fn pipeline_schema() -> Value {
     let mut root = generator.root_schema_for::<Head>().to_value();
     let transforms = json!({ "type": "array", "description": "The chain of steps; each reads the rows of the one before.", "items": { "$ref": "#/definitions/Step" } });
     if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {
-        let named = |what: &str, description: &str| {
-            json!({ "type": "object", "description": description, "minProperties": 1, "additionalProperties": { "$ref": format!("#/definitions/{what}") } })
-        };
+        let named = |what: &str, description: &str| json!({ "type": "object", "description": description, "minProperties": 1, "additionalProperties": { "$ref": format!("#/definitions/{what}") } });
         properties.insert("sources".to_owned(), named("Source", "Where rows come from: names with a source each."));
         properties.insert("transforms".to_owned(), transforms.clone());
         properties.insert(
@@ -69,7 +67,12 @@ pub fn pipeline_schema() -> Value {
 }
 
 /// One kind as a key, and what may stand beside it.
-fn component<T: ?Sized>(generator: &mut SchemaGenerator, description: &str, kinds: &[Kind<T>], beside: &Value) -> Value {
+fn component<T: ?Sized>(
+    generator: &mut SchemaGenerator,
+    description: &str,
+    kinds: &[Kind<T>],
+    beside: &Value,
+) -> Value {
     let mut properties = Map::new();
     for kind in kinds {
         let schema = (kind.schema)(generator);
@@ -78,7 +81,11 @@ fn component<T: ?Sized>(generator: &mut SchemaGenerator, description: &str, kind
     }
     let one_of: Vec<Value> = kinds.iter().map(|kind| json!({ "required": [kind.name] })).collect();
     properties.extend(beside.as_object().cloned().unwrap_or_default());
-    let without_settings: Vec<&str> = kinds.iter().map(|kind| kind.name).filter(|kind| matches!(*kind, "count" | "distinct" | "console" | "discard")).collect();
+    let without_settings: Vec<&str> = kinds
+        .iter()
+        .map(|kind| kind.name)
+        .filter(|kind| matches!(*kind, "count" | "distinct" | "console" | "discard"))
+        .collect();
     let mapping = json!({
         "type": "object",
         "properties": properties,
@@ -115,4 +122,3 @@ pub fn pipeline_schema_text() -> String {
     text.push('\n');
     text
 }
-

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::CHAIN;
-use crate::diagnostic::{codes, suggest, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
 use crate::spec::{Name, Pipeline};
 
 /// The names of a pipeline.
@@ -56,7 +56,8 @@ impl<'a> Wiring<'a> {
                 let names: Vec<&str> = several.iter().map(|source| source.name.text.as_str()).collect();
                 let graph = "name the chains under `streams:` and say what each reads: `from: ...`";
                 let chain = self.pipeline.streams.iter().any(|stream| stream.name.is_none());
-                let help = if chain { graph.to_owned() } else { format!("add `from:` with one of {}", names.join(", ")) };
+                let help =
+                    if chain { graph.to_owned() } else { format!("add `from:` with one of {}", names.join(", ")) };
                 let message = format!("there are {} sources, and it is not said which one is read", several.len());
                 findings.push(Diagnostic::new(codes::MISSING_FROM, self.file, at, message).help(help));
                 None

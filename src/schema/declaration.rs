@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{json_schema, JsonSchema, Schema as JsonSchemaValue, SchemaGenerator};
+use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::parse::SIMPLE_TYPES;
-use super::{parse_type, Column, ColumnType, Schema};
+use super::{Column, ColumnType, Schema, parse_type};
 use crate::diagnostic::suggest;
 
 /// A column type as a scalar: `list<string>`.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 pub use declaration::SchemaDeclaration;
-pub use parse::{parse_type, TypeError};
+pub use parse::{TypeError, parse_type};
 
 /// The type of one column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,9 +101,7 @@ impl ColumnType {
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
             Self::Binary => DataType::BinaryView,
-            Self::List(element) => {
-                DataType::List(Arc::new(Field::new_list_field(element.to_arrow(), true)))
-            }
+            Self::List(element) => DataType::List(Arc::new(Field::new_list_field(element.to_arrow(), true))),
             Self::Struct(columns) => DataType::Struct(arrow_fields(columns)),
             Self::Map(key, value) => {
                 let entries = Fields::from(vec![
@@ -127,9 +125,7 @@ impl ColumnType {
             DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Self::Long,
             DataType::Float16 | DataType::Float32 => Self::Float,
             DataType::Float64 => Self::Double,
-            DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
-                Self::Decimal(*p, *s)
-            }
+            DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => Self::Decimal(*p, *s),
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::Timestamp(..) => Self::Timestamp,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {

@@ -77,9 +77,11 @@ impl<'a> Reader<'a> {
             "struct" => self.structure(depth),
             "decimal" => self.decimal(),
             "" => Err(TypeError::new("a type is missing")),
-            _ => SIMPLE_TYPES.iter().find(|(name, _)| *name == word).map(|(_, found)| found.clone()).ok_or_else(
-                || TypeError { message: format!("`{word}` is no type"), unknown: Some(word.to_owned()) },
-            ),
+            _ => {
+                SIMPLE_TYPES.iter().find(|(name, _)| *name == word).map(|(_, found)| found.clone()).ok_or_else(|| {
+                    TypeError { message: format!("`{word}` is no type"), unknown: Some(word.to_owned()) }
+                })
+            }
         }
     }
 

@@ -9,13 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::render;
-use super::{each_partition, Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings};
+use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
 use crate::diagnostic::codes;
 use crate::formats::json::JsonOutput;
 use crate::formats::{FormatError, OutputFormat};
 use crate::schema::Schema;
-use crate::spec::kind::Settings;
 use crate::spec::Check;
+use crate::spec::kind::Settings;
 
 /// As many rows of a batch as Spark prints.
 const DEFAULT_ROWS: usize = 10;

@@ -7,10 +7,10 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{each_partition, Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings};
+use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
 use crate::schema::Schema;
-use crate::spec::kind::Settings;
 use crate::spec::Check;
+use crate::spec::kind::Settings;
 
 /// Computes every row and forgets it, for measuring how fast the rest is.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

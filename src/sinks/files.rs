@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::path::{is_separator, Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -22,13 +22,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{each_partition, Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings};
+use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
 use crate::diagnostic::codes;
 use crate::formats::{FormatError, OutputFormat, WriteRows};
 use crate::schema::Schema;
 use crate::sources::Resource;
-use crate::spec::kind::Settings;
 use crate::spec::Check;
+use crate::spec::kind::Settings;
 
 /// Writes each batch into a folder of its own, one file per partition that has rows. A folder
 /// appears when it is complete; a batch that is run again replaces its folder.
@@ -532,14 +532,7 @@ mod tests {
     #[tokio::test]
     async fn leftovers_are_removed_and_nothing_else() {
         let folder = TempDir::new().unwrap();
-        let stay = [
-            ".batch=x.tmp-7/f",
-            ".batch=9.tmp-me/f",
-            ".hidden/f",
-            "batch=3/new",
-            "batch=8/f",
-            "other.tmp-7/f",
-        ];
+        let stay = [".batch=x.tmp-7/f", ".batch=9.tmp-me/f", ".hidden/f", "batch=3/new", "batch=8/f", "other.tmp-7/f"];
         for file in stay.into_iter().chain([".batch=3.tmp-7/f", ".batch=3.old-7/old", ".batch=4.old-7/old"]) {
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

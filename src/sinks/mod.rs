@@ -16,11 +16,12 @@ use futures::stream::BoxStream;
 
 use crate::schema::Schema;
 use crate::sources::Resource;
-use crate::spec::kind::{kinds, Kind};
 use crate::spec::Check;
+use crate::spec::kind::{Kind, kinds};
 
 /// Every sink kind.
-pub static KINDS: &[Kind<dyn SinkSettings>] = kinds![dyn SinkSettings; console::Console, files::Files, discard::Discard];
+pub static KINDS: &[Kind<dyn SinkSettings>] =
+    kinds![dyn SinkSettings; console::Console, files::Files, discard::Discard];
 
 /// Settings of a sink that were read and now can be checked.
 pub trait SinkSettings: Send + Sync {

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use arrow::json::ReaderBuilder;
 use arrow::record_batch::RecordBatch;
-use futures::stream;
 use futures::StreamExt;
+use futures::stream;
 
-use super::{CheckedSink, Partition, RowsError, Sink, SinkContext, SinkError, Terminal, KINDS};
+use super::{CheckedSink, KINDS, Partition, RowsError, Sink, SinkContext, SinkError, Terminal};
 use crate::diagnostic::{Diagnostic, SourceFile};
-use crate::schema::{parse_type, Column, Schema};
-use crate::spec::{document, Check, Component, Name, OnError};
+use crate::schema::{Column, Schema, parse_type};
+use crate::spec::{Check, Component, Name, OnError, document};
 
 /// A terminal that keeps what is printed.
 #[derive(Default)]
@@ -94,8 +94,7 @@ pub(super) fn check(kind: &str, settings: &str, schema: &Schema) -> (Option<Chec
     };
     let kind = KINDS.iter().find(|it| it.name == kind).unwrap();
     let Some(settings) = (kind.read)(&node, &file, &mut findings) else { return (None, findings) };
-    let mut check =
-        Check { file: &file, component: &component, on_error: OnError::default(), findings: &mut findings };
+    let mut check = Check { file: &file, component: &component, on_error: OnError::default(), findings: &mut findings };
     let checked = settings.check(&mut check, schema);
     (checked, findings)
 }

@@ -80,9 +80,7 @@ pub fn project(decoded: Decoded, columns: &[usize]) -> Result<Decoded, SourceErr
     let Decoded { batches, bad_rows } = decoded;
     let batches = batches
         .into_iter()
-        .map(|batch| {
-            if columns.len() == batch.num_columns() { Ok(batch) } else { batch.project(columns) }
-        })
+        .map(|batch| if columns.len() == batch.num_columns() { Ok(batch) } else { batch.project(columns) })
         .collect::<Result<_, _>>()
         .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
     Ok(Decoded { batches, bad_rows })

@@ -178,7 +178,12 @@ impl Directory {
             }
             (_, Some(_)) => {
                 let help = Some("write `clean: archive`, or remove `archive`".to_owned());
-                check.report(codes::CONFLICTING_KEYS, &["archive"], "`archive` has a meaning only with `clean: archive`", help);
+                check.report(
+                    codes::CONFLICTING_KEYS,
+                    &["archive"],
+                    "`archive` has a meaning only with `clean: archive`",
+                    help,
+                );
                 None
             }
         }
@@ -200,7 +205,8 @@ impl Directory {
 
 /// Whether two paths are the same as written, apart from `./` and a slash at the end.
 fn same_folder(one: &str, other: &str) -> bool {
-    let plain = |path: &str| Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+    let plain =
+        |path: &str| Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
     plain(one) == plain(other)
 }
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::schema::Schema;
-use crate::spec::kind::{kinds, Kind};
 use crate::spec::Check;
+use crate::spec::kind::{Kind, kinds};
 
 pub use block::{Block, ReadBlock};
 

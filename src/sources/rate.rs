@@ -10,16 +10,16 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::block::{project, Pieces};
+use super::block::{Pieces, project};
 use super::receiver::number;
 use super::{
     Block, CheckedSource, Limit, Offset, ReadBlock, Source, SourceContext, SourceError, SourceFactory, SourceSettings,
 };
 use crate::diagnostic::codes;
-use crate::formats::{BadRows, Decoded, BATCH_ROWS};
+use crate::formats::{BATCH_ROWS, BadRows, Decoded};
 use crate::schema::{Column, ColumnType, Schema};
-use crate::spec::kind::Settings;
 use crate::spec::Check;
+use crate::spec::kind::Settings;
 
 /// How many rows one worker generates.
 const BLOCK_ROWS: u64 = 1 << 18;
@@ -51,8 +51,7 @@ impl SourceSettings for Rate {
             check.report(codes::INVALID_VALUE, &["rows_per_second"], message, help);
             return None;
         }
-        let columns =
-            vec![Column::new("counter", ColumnType::Long), Column::new("timestamp", ColumnType::Timestamp)];
+        let columns = vec![Column::new("counter", ColumnType::Long), Column::new("timestamp", ColumnType::Timestamp)];
         let schema = Schema::new(columns);
         let factory = Factory { schema: schema.to_arrow(), rate: self.rows_per_second, rows: self.rows };
         Some(CheckedSource { schema, resources: Vec::new(), feed: None, format: None, factory: Arc::new(factory) })
@@ -109,8 +108,10 @@ impl Pace {
     }
 
     fn batch(&self, start: u64, end: u64) -> Result<RecordBatch, ArrowError> {
-        let counters = Int64Array::from_iter_values((start..end).map(|counter| i64::try_from(counter).unwrap_or(i64::MAX)));
-        let timestamps = TimestampMicrosecondArray::from_iter_values((start..end).map(|counter| self.timestamp(counter)));
+        let counters =
+            Int64Array::from_iter_values((start..end).map(|counter| i64::try_from(counter).unwrap_or(i64::MAX)));
+        let timestamps =
+            TimestampMicrosecondArray::from_iter_values((start..end).map(|counter| self.timestamp(counter)));
         let columns: Vec<ArrayRef> = vec![Arc::new(counters), Arc::new(timestamps.with_timezone("UTC"))];
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
@@ -199,7 +200,7 @@ mod tests {
     use arrow::array::AsArray;
     use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
-    use super::super::receiver::testing::{check, context, rows, ALL};
+    use super::super::receiver::testing::{ALL, check, context, rows};
     use super::*;
 
     fn until(until: i64) -> Limit {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use memchr::memchr_iter;
-use tokio::sync::{watch, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::{Block, Clock, Limit, Offset, Source, SourceContext, SourceError};
@@ -205,8 +205,7 @@ impl Source for ReceiverSource {
         let (start, end) = (number(start)?, number(end)?);
         let range = start.saturating_add(1)..=end;
         let promised = self.receiver.promised.iter().filter(|block| range.contains(&block.number));
-        let blocks: Vec<Block> =
-            promised.map(|block| Block::encoded(block.bytes.clone(), &self.decoder)).collect();
+        let blocks: Vec<Block> = promised.map(|block| Block::encoded(block.bytes.clone(), &self.decoder)).collect();
         if blocks.len() as u64 != end.saturating_sub(start) {
             return Err(SourceError::Lost(format!("the received blocks {start} to {end} are not there any more")));
         }
@@ -256,8 +255,8 @@ pub(super) fn number(offset: &Offset) -> Result<u64, SourceError> {
 /// What the tests of sources share.
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::sync::atomic::{AtomicI64, Ordering};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
 
     use arrow::array::RecordBatch;
@@ -266,7 +265,7 @@ pub(crate) mod testing {
     use super::super::{Block, CheckedSource, Clock, Limit, SourceContext, SourceSettings};
     use crate::diagnostic::{Diagnostic, SourceFile, Span};
     use crate::spec::kind::Settings;
-    use crate::spec::{document, typed, Check, Component, Name, OnError};
+    use crate::spec::{Check, Component, Name, OnError, document, typed};
 
     /// A clock that is turned by hand.
     #[derive(Default)]
@@ -286,7 +285,7 @@ pub(crate) mod testing {
         let clock = Arc::new(ManualClock::default());
         let context = SourceContext {
             name: "lines".to_owned(),
-            clock: clock.clone(),
+            clock: Arc::<ManualClock>::clone(&clock),
             block_interval: Duration::ZERO,
             receive_buffer: 1 << 20,
             available_now: false,
@@ -305,10 +304,8 @@ pub(crate) mod testing {
         let Some(read) = typed::read::<S>(&settings, &file, &mut findings) else { return (None, findings) };
         let name = Name { text: "lines".to_owned(), span: Span::default() };
         let node = settings.clone();
-        let component =
-            Component { kind: name.clone(), name, settings, on_error: None, from: None, node };
-        let mut check =
-            Check { file: &file, component: &component, on_error: OnError::Fail, findings: &mut findings };
+        let component = Component { kind: name.clone(), name, settings, on_error: None, from: None, node };
+        let mut check = Check { file: &file, component: &component, on_error: OnError::Fail, findings: &mut findings };
         let checked = Box::new(read).check(&mut check);
         (checked, findings)
     }
@@ -329,7 +326,9 @@ pub(crate) mod testing {
         use arrow::array::AsArray;
         let batches = rows(blocks, &[0]);
         let columns = batches.iter().map(|batch| batch.column(0).as_string_view());
-        columns.flat_map(|column| column.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect::<Vec<_>>()).collect()
+        columns
+            .flat_map(|column| column.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect::<Vec<_>>())
+            .collect()
     }
 }
 
@@ -339,7 +338,7 @@ mod tests {
 
     use futures::FutureExt;
 
-    use super::testing::{context, texts, ALL};
+    use super::testing::{ALL, context, texts};
     use super::*;
     use crate::formats::InputFormat;
 
@@ -417,8 +416,7 @@ mod tests {
     async fn an_error_of_the_task_is_told_once() {
         let (context, _) = context();
         let (_sender, receiver) = channel(&context);
-        let mut source =
-            receiver.run(decoder(), None, async { Err(SourceError::BadRow("too long".to_owned())) });
+        let mut source = receiver.run(decoder(), None, async { Err(SourceError::BadRow("too long".to_owned())) });
         source.join().await;
         assert!(!source.is_finished());
         assert_eq!(source.latest(ALL).await.unwrap_err().to_string(), "too long");

@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 
 use super::receiver::number;
 use super::{Block, CheckedSource, Limit, Offset, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
-use crate::diagnostic::{codes, suggest, Code};
+use crate::diagnostic::{Code, codes, suggest};
 use crate::formats::BATCH_ROWS;
 use crate::schema::{Column, ColumnType, Schema, SchemaDeclaration};
-use crate::spec::kind::Settings;
 use crate::spec::Check;
+use crate::spec::kind::Settings;
 
 /// The only column of rows that are single values.
 const VALUE_COLUMN: &str = "value";
@@ -47,7 +47,12 @@ impl SourceSettings for Rows {
         let before = check.findings.len();
         if self.per_batch == Some(0) {
             let help = Some("leave it out to have all rows in the first batch".to_owned());
-            check.report(codes::INVALID_VALUE, &["per_batch"], "with `per_batch` at 0 there would never be a row", help);
+            check.report(
+                codes::INVALID_VALUE,
+                &["per_batch"],
+                "with `per_batch` at 0 there would never be a row",
+                help,
+            );
         }
         let rows = self.mappings(check);
         let schema = self.columns(&rows, check)?;
@@ -378,7 +383,7 @@ mod tests {
     use arrow::array::Array;
     use serde_json::json;
 
-    use super::super::receiver::testing::{check, context, rows, texts, ALL};
+    use super::super::receiver::testing::{ALL, check, context, rows, texts};
     use super::*;
 
     #[test]

@@ -16,10 +16,12 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use self::client::Client;
-use self::connection::{Rules, BLOCK_BYTES};
+use self::connection::{BLOCK_BYTES, Rules};
 use self::server::Server;
 pub use self::tls::Tls;
-use super::{receiver, CheckedSource, Offset, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
+use super::{
+    CheckedSource, Offset, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings, receiver,
+};
 use crate::diagnostic::codes;
 use crate::formats::{Decode, InputFormat};
 use crate::spec::kind::Settings;
@@ -91,9 +93,7 @@ impl SourceSettings for Socket {
         }
         let (resources, feed) = match &role {
             Role::Server { port, .. } => (vec![Resource::Port(*port, "listen")], None),
-            Role::Client { host, port } => {
-                (Vec::new(), self.tls.is_none().then(|| (host.clone(), *port)))
-            }
+            Role::Client { host, port } => (Vec::new(), self.tls.is_none().then(|| (host.clone(), *port))),
         };
         Some(CheckedSource {
             schema: self.format.schema(),
@@ -244,7 +244,8 @@ impl SourceFactory for Factory {
                     Some(tls) => Some(read_files(move || tls::acceptor(&tls)).await?),
                     None => None,
                 };
-                let listener = TcpListener::bind(listen.as_str()).await.map_err(|error| cannot_listen(listen, error))?;
+                let listener =
+                    TcpListener::bind(listen.as_str()).await.map_err(|error| cannot_listen(listen, error))?;
                 tracing::info!(source = %context.name, "listening on {listen}");
                 let server = Server { tls, rules: Arc::new(rules), available_now };
                 receiver.run(decoder, self.max_rate, server.run(listener, sender))

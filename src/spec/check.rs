@@ -24,7 +24,8 @@ impl Check<'_> {
     #[must_use]
     pub fn span(&self, path: &[&str]) -> Span {
         let node = self.component.settings.nearest(path);
-        if std::ptr::eq(node, &self.component.settings) { self.component.kind.span } else { node.span }
+        let whole_mapping = std::ptr::eq(node, &self.component.settings) && matches!(node.value, Value::Mapping(_));
+        if whole_mapping || node.span.start == node.span.end { self.component.kind.span } else { node.span }
     }
 
     /// The setting at a path, or the nearest one above it.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::traps;
-use crate::diagnostic::{codes, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
 /// Mappings and lists nest at most this deep.
 const MAX_DEPTH: usize = 64;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::document::{Node, Scalar, Value};
-use crate::diagnostic::{codes, suggest, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
 
 /// Where `${...}` looks things up. The one place where loading touches the world outside the file.
 pub trait Environment {
@@ -110,9 +110,10 @@ impl Filler<'_, '_> {
                 match (self.environment.variable(name), fallback, demand) {
                     (Some(value), _, _) if !value.is_empty() => Ok(value),
                     (_, Some(fallback), _) => Ok(fallback.to_owned()),
-                    (_, _, Some(demand)) => {
-                        Err(Box::new(finding(codes::UNKNOWN_VARIABLE, format!("`{name}` is needed: {demand}")).help(format!("set the environment variable `{name}`"))))
-                    }
+                    (_, _, Some(demand)) => Err(Box::new(
+                        finding(codes::UNKNOWN_VARIABLE, format!("`{name}` is needed: {demand}"))
+                            .help(format!("set the environment variable `{name}`")),
+                    )),
                     (Some(empty), None, None) => Ok(empty),
                     (None, None, None) => Err(Box::new(
                         finding(codes::UNKNOWN_VARIABLE, format!("the environment variable `{name}` is not set"))
@@ -122,7 +123,9 @@ impl Filler<'_, '_> {
             }
             "file" => match self.environment.read_file(rest) {
                 Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
-                Err(reason) => Err(finding(codes::UNKNOWN_VARIABLE, format!("the file `{rest}` cannot be read: {reason}"))),
+                Err(reason) => {
+                    Err(finding(codes::UNKNOWN_VARIABLE, format!("the file `{rest}` cannot be read: {reason}")))
+                }
             },
             "var" => {
                 let Some(variables) = self.variables else {

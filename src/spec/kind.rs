@@ -16,6 +16,9 @@ pub trait Settings: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const SUMMARY: &'static str;
 }
 
+/// Reads the settings of a kind; what does not fit becomes findings.
+pub type Read<T> = fn(&Node, &Arc<SourceFile>, &mut Vec<Diagnostic>) -> Option<Box<T>>;
+
 /// One entry of a list of kinds; `T` is the room's trait for settings that were read.
 pub struct Kind<T: ?Sized> {
     /// The key.
@@ -25,7 +28,7 @@ pub struct Kind<T: ?Sized> {
     /// The JSON Schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its settings; what does not fit becomes findings.
-    pub read: fn(&Node, &Arc<SourceFile>, &mut Vec<Diagnostic>) -> Option<Box<T>>,
+    pub read: Read<T>,
 }
 
 impl<T: ?Sized> std::fmt::Debug for Kind<T> {

@@ -28,7 +28,7 @@ pub use interpolate::{Environment, ProcessEnvironment};
 pub use pipeline::{Backpressure, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream};
 pub use quantity::{Duration, Size};
 
-use crate::diagnostic::{codes, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
 /// A pipeline file is at most this long.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -39,7 +39,8 @@ pub const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The finding that says why it is not to be had: missing, a folder, too large, not UTF-8.
 pub fn read_file(path: &Path) -> Result<Arc<SourceFile>, Box<Diagnostic>> {
     let name = path.display().to_string();
-    let unreadable = |code, message: String| Box::new(Diagnostic::about_file(code, &Arc::new(SourceFile::new(&*name, "")), message));
+    let unreadable =
+        |code, message: String| Box::new(Diagnostic::about_file(code, &Arc::new(SourceFile::new(&*name, "")), message));
     let metadata = std::fs::metadata(path)
         .map_err(|error| unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}")))?;
     if metadata.len() > MAX_FILE_BYTES {

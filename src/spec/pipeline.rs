@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::document::{Entry, Node, Value};
 use super::quantity::{Duration, Size};
 use super::typed;
-use crate::diagnostic::{codes, suggest, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
 
 /// The kinds a build knows, by section.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +180,12 @@ pub struct Pipeline {
 }
 
 /// Splits a document into its components.
-pub(super) fn split(root: Node, file: &Arc<SourceFile>, kinds: Kinds<'_>, findings: &mut Vec<Diagnostic>) -> Option<Pipeline> {
+pub(super) fn split(
+    root: Node,
+    file: &Arc<SourceFile>,
+    kinds: Kinds<'_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Pipeline> {
     if !matches!(root.value, Value::Mapping(_)) {
         let message = format!("a pipeline is a mapping, this is {}", root.shape());
         findings.push(Diagnostic::new(codes::WRONG_TYPE, file, root.span, message));
@@ -205,7 +210,14 @@ impl Splitter<'_> {
     }
 
     /// The components of a section that maps names to them.
-    fn named(&mut self, root: &Node, section: &str, what: &str, kinds: &[&'static str], beside: &[&str]) -> Vec<Component> {
+    fn named(
+        &mut self,
+        root: &Node,
+        section: &str,
+        what: &str,
+        kinds: &[&'static str],
+        beside: &[&str],
+    ) -> Vec<Component> {
         let Some(node) = root.get(section) else {
             let message = format!("the key `{section}` is missing");
             let start = Span::new(root.span.start, root.span.start + 1);
@@ -263,8 +275,13 @@ impl Splitter<'_> {
                 "from" => stream.from = self.name_value(value),
                 "transforms" => stream.steps = self.steps(value, kinds),
                 _ => self.report(
-                    Diagnostic::new(codes::UNKNOWN_KEY, self.file, *key_span, format!("the key `{key}` is not known here"))
-                        .maybe_help(suggest::help(key, ["from", "transforms"])),
+                    Diagnostic::new(
+                        codes::UNKNOWN_KEY,
+                        self.file,
+                        *key_span,
+                        format!("the key `{key}` is not known here"),
+                    )
+                    .maybe_help(suggest::help(key, ["from", "transforms"])),
                 ),
             }
         }
@@ -298,7 +315,14 @@ impl Splitter<'_> {
     }
 
     /// One component: exactly one key is its kind, the others may stand beside it.
-    fn component(&mut self, name: Option<Name>, node: &Node, what: &str, kinds: &[&'static str], beside: &[&str]) -> Option<Component> {
+    fn component(
+        &mut self,
+        name: Option<Name>,
+        node: &Node,
+        what: &str,
+        kinds: &[&'static str],
+        beside: &[&str],
+    ) -> Option<Component> {
         // `- distinct` is `- distinct: {}`.
         if let Some(text) = node.text().filter(|_| !node.is_null()) {
             let entry = Entry { key: text.to_owned(), key_span: node.span, value: Node::empty(node.span) };
@@ -307,46 +331,7 @@ impl Splitter<'_> {
         }
         let (others, kind_keys): (Vec<&Entry>, Vec<&Entry>) =
             node.entries().iter().partition(|entry| beside.contains(&entry.key.as_str()));
-        let known: Vec<&&Entry> = kind_keys.iter().filter(|entry| kinds.contains(&entry.key.as_str())).collect();
-        let kind = match (kind_keys.as_slice(), known.as_slice()) {
-            ([], _) => {
-                let message = format!("a {what} names its kind, this is {}", node.shape());
-                self.report(
-                    Diagnostic::new(codes::NO_KIND, self.file, node.span, message)
-                        .help(format!("known {what}s: {}", kinds.join(", "))),
-                );
-                return None;
-            }
-            (_, [first, second, ..]) => {
-                let message = format!("this {what} has two kinds, `{}` and `{}`", first.key, second.key);
-                self.report(
-                    Diagnostic::new(codes::NO_KIND, self.file, second.key_span, message)
-                        .related(first.key_span, "the first one")
-                        .help(format!("one {what} has one kind: make two of it")),
-                );
-                return None;
-            }
-            (keys, [kind]) => {
-                for entry in keys.iter().filter(|entry| entry.key != kind.key) {
-                    self.report(
-                        Diagnostic::new(codes::UNKNOWN_KEY, self.file, entry.key_span, format!("the key `{}` is not known here", entry.key))
-                            .help(format!("a setting of `{0}` stands inside `{0}:`", kind.key)),
-                    );
-                }
-                **kind
-            }
-            (keys, []) => {
-                for entry in keys {
-                    let all = kinds.iter().copied().chain(beside.iter().copied());
-                    let help = suggest::help(&entry.key, all.collect::<Vec<_>>());
-                    self.report(
-                        Diagnostic::new(codes::UNKNOWN_KIND, self.file, entry.key_span, format!("there is no {what} `{}`", entry.key))
-                            .maybe_help(help),
-                    );
-                }
-                return None;
-            }
-        };
+        let kind = self.kind(node, &kind_keys, what, kinds, beside)?;
         let mut component = Component {
             name: name.unwrap_or(Name { text: String::new(), span: kind.key_span }),
             kind: Name { text: kind.key.clone(), span: kind.key_span },
@@ -368,6 +353,52 @@ impl Splitter<'_> {
             }
         }
         Some(component)
+    }
+
+    /// The one key that is a kind; `None`, with findings, where there is none or more than one.
+    fn kind<'e>(
+        &mut self,
+        node: &Node,
+        keys: &[&'e Entry],
+        what: &str,
+        kinds: &[&'static str],
+        beside: &[&str],
+    ) -> Option<&'e Entry> {
+        let known: Vec<&'e Entry> = keys.iter().copied().filter(|entry| kinds.contains(&entry.key.as_str())).collect();
+        match (keys, known.as_slice()) {
+            ([], _) => {
+                let message = format!("a {what} names its kind, this is {}", node.shape());
+                let help = format!("known {what}s: {}", kinds.join(", "));
+                self.report(Diagnostic::new(codes::NO_KIND, self.file, node.span, message).help(help));
+                None
+            }
+            (_, [first, second, ..]) => {
+                let message = format!("this {what} has two kinds, `{}` and `{}`", first.key, second.key);
+                self.report(
+                    Diagnostic::new(codes::NO_KIND, self.file, second.key_span, message)
+                        .related(first.key_span, "the first one")
+                        .help(format!("one {what} has one kind: make two of it")),
+                );
+                None
+            }
+            (_, [kind]) => {
+                for entry in keys.iter().filter(|entry| entry.key != kind.key) {
+                    let message = format!("the key `{}` is not known here", entry.key);
+                    let help = format!("a setting of `{0}` stands inside `{0}:`", kind.key);
+                    self.report(Diagnostic::new(codes::UNKNOWN_KEY, self.file, entry.key_span, message).help(help));
+                }
+                Some(kind)
+            }
+            (_, []) => {
+                for entry in keys {
+                    let all: Vec<&str> = kinds.iter().copied().chain(beside.iter().copied()).collect();
+                    let message = format!("there is no {what} `{}`", entry.key);
+                    let finding = Diagnostic::new(codes::UNKNOWN_KIND, self.file, entry.key_span, message);
+                    self.report(finding.maybe_help(suggest::help(&entry.key, all)));
+                }
+                None
+            }
+        }
     }
 
     fn name_value(&mut self, node: &Node) -> Option<Name> {

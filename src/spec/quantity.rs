@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration as StdDuration;
 
-use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A length of time such as `200ms`, `5s`, `1h30m` or `7d`; milliseconds are its grain.
@@ -37,12 +37,15 @@ impl Duration {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.parse::<f64>().is_ok() {
-            return Err(format!("the duration `{text}` has no unit: write `{text}s` for seconds, `{text}ms` for milliseconds"));
+            return Err(format!(
+                "the duration `{text}` has no unit: write `{text}s` for seconds, `{text}ms` for milliseconds"
+            ));
         }
         let unit: String = text.chars().filter(|c| c.is_alphabetic()).collect();
         let parsed = humantime::parse_duration(text).map_err(|_| {
             let units = ["ms", "s", "m", "h", "d"];
-            let meant = crate::diagnostic::suggest::nearest(&unit, units).map_or_else(String::new, |unit| format!(" (did you mean the unit `{unit}`?)"));
+            let meant = crate::diagnostic::suggest::nearest(&unit, units)
+                .map_or_else(String::new, |unit| format!(" (did you mean the unit `{unit}`?)"));
             format!("`{text}` is no duration{meant}: write e.g. `200ms`, `5s`, `10m`, `1h30m`, `7d`")
         })?;
         if parsed.subsec_nanos() % 1_000_000 != 0 {
@@ -112,7 +115,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut value = self.0;
         for unit in ["B", "KiB", "MiB", "GiB"] {
-            if value % 1024 != 0 || value == 0 {
+            if !value.is_multiple_of(1024) || value == 0 {
                 return write!(f, "{value}{unit}");
             }
             value /= 1024;
@@ -184,12 +187,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis, shown) in [
-            ("200ms", 200, "200ms"),
-            ("5s", 5_000, "5s"),
-            ("1h30m", 5_400_000, "1h30m"),
-            ("7d", 604_800_000, "7d"),
-        ] {
+        for (text, millis, shown) in
+            [("200ms", 200, "200ms"), ("5s", 5_000, "5s"), ("1h30m", 5_400_000, "1h30m"), ("7d", 604_800_000, "7d")]
+        {
             let duration = Duration::parse(text).unwrap();
             assert_eq!((duration.as_millis(), duration.to_string().as_str()), (millis, shown));
         }

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use super::document::{self, Node, Value};
 use super::interpolate::Environment;
 use super::typed;
-use crate::diagnostic::{codes, Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, SourceFile, codes};
 use crate::schema::SchemaDeclaration;
 
 /// Replaces every `schema:` that is a path. Findings about the schema file name that file.
-pub(super) fn fill_in(node: &mut Node, environment: &dyn Environment, file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) {
+pub(super) fn fill_in(
+    node: &mut Node,
+    environment: &dyn Environment,
+    file: &Arc<SourceFile>,
+    findings: &mut Vec<Diagnostic>,
+) {
     match &mut node.value {
         Value::Scalar(_) => {}
         Value::Sequence(items) => {
@@ -31,15 +36,20 @@ pub(super) fn fill_in(node: &mut Node, environment: &dyn Environment, file: &Arc
     }
 }
 
-fn read(path: &str, at: &Node, environment: &dyn Environment, file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) -> Option<Node> {
+fn read(
+    path: &str,
+    at: &Node,
+    environment: &dyn Environment,
+    file: &Arc<SourceFile>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Node> {
     let text = match environment.read_file(path) {
         Ok(text) => text,
         Err(reason) => {
             let message = format!("the schema file `{path}` cannot be read: {reason}");
-            findings.push(
-                Diagnostic::new(codes::BAD_SCHEMA_FILE, file, at.span, message)
-                    .help("a path is relative to the pipeline file; a schema can also stand inline: `schema: { name: type }`"),
-            );
+            findings.push(Diagnostic::new(codes::BAD_SCHEMA_FILE, file, at.span, message).help(
+                "a path is relative to the pipeline file; a schema can also stand inline: `schema: { name: type }`",
+            ));
             return None;
         }
     };

@@ -6,7 +6,8 @@ use super::document::{Node, Value};
 use crate::diagnostic::SourceFile;
 
 /// A key with one of these parts in its name holds a secret.
-const SECRET_WORDS: &[&str] = &["password", "passwd", "secret", "token", "api_key", "access_key", "private_key", "credential"];
+const SECRET_WORDS: &[&str] =
+    &["password", "passwd", "secret", "token", "api_key", "access_key", "private_key", "credential"];
 
 /// Whether the value of that key is a secret.
 pub fn is_secret_key(key: &str) -> bool {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::document::{self, Node};
-use super::interpolate::{fill_in, Environment};
-use super::{typed, Duration};
-use crate::diagnostic::{codes, Diagnostic, SourceFile};
+use super::interpolate::{Environment, fill_in};
+use super::{Duration, typed};
+use crate::diagnostic::{Diagnostic, SourceFile, codes};
 
 fn read(text: &str) -> (Option<Node>, Vec<Diagnostic>, Arc<SourceFile>) {
     let file = Arc::new(SourceFile::new("test.yaml", text));
@@ -64,9 +64,13 @@ fn a_scalar_is_what_is_asked_for() {
         assert_eq!(codes_of(&findings), Vec::<&str>::new(), "{name}");
         assert_eq!(value.map(|it| it.name).as_deref(), Some(name));
     }
-    let (value, _) = typed_example("{ name: a, port: 9999, every: 1h30m, fraction: .5, on: true, kind: { fancy: { depth: 3 } } }");
+    let (value, _) =
+        typed_example("{ name: a, port: 9999, every: 1h30m, fraction: .5, on: true, kind: { fancy: { depth: 3 } } }");
     let value = value.unwrap();
-    assert_eq!((value.port, value.every.map(Duration::as_millis), value.fraction, value.on), (9999, Some(5_400_000), 0.5, true));
+    assert_eq!(
+        (value.port, value.every.map(Duration::as_millis), value.fraction, value.on),
+        (9999, Some(5_400_000), 0.5, true)
+    );
     assert_eq!(value.kind, Some(Kind::Fancy(Fancy { depth: 3 })));
     let (value, _) = typed_example("{ name: a, kind: plain }");
     assert_eq!(value.unwrap().kind, Some(Kind::Plain(Empty {})));
@@ -130,7 +134,9 @@ fn hostile_documents_are_findings() {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
-    for text in [deep, deep_keys, bomb, "{".repeat(10_000), "- ".repeat(10_000), "a: ".repeat(10_000), "? ".repeat(10_000)] {
+    for text in
+        [deep, deep_keys, bomb, "{".repeat(10_000), "- ".repeat(10_000), "a: ".repeat(10_000), "? ".repeat(10_000)]
+    {
         let (_, findings, _) = read(&text);
         assert!(!findings.is_empty(), "{}", text.chars().take(40).collect::<String>());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use saphyr_parser::{Marker, ScanError};
 
 use super::document::{Node, Scalar, Value};
-use crate::diagnostic::{codes, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
 const QUOTE_WHOLE: &str = "quote the whole value: `'...'` (inside, `''` is one quote)";
 
@@ -69,8 +69,13 @@ pub(super) fn tag(file: &Arc<SourceFile>, span: Span, tag: &str) -> Diagnostic {
 
 /// The finding for a `*name` that refers to nothing.
 pub(super) fn alias(file: &Arc<SourceFile>, span: Span) -> Diagnostic {
-    Diagnostic::new(codes::UNRESOLVED_ALIAS, file, span, "`*` and `&` start a YAML alias or anchor, and none of that name is known")
-        .help(format!("a value that starts with `*` or `&` must be quoted; {QUOTE_WHOLE}"))
+    Diagnostic::new(
+        codes::UNRESOLVED_ALIAS,
+        file,
+        span,
+        "`*` and `&` start a YAML alias or anchor, and none of that name is known",
+    )
+    .help(format!("a value that starts with `*` or `&` must be quoted; {QUOTE_WHOLE}"))
 }
 
 /// Reports values of a `{...}` that a comma has cut (`{ w: concat(a, b) }`), and drops the pieces.
@@ -110,8 +115,7 @@ fn line_value(line: &str) -> Option<(usize, &str)> {
 fn cut_in_flow(line: &str) -> bool {
     let Some(open) = line.find('{') else { return false };
     let inside = &line[open..];
-    inside
-        .split(": ")
-        .skip(1)
-        .any(|value| !value.trim_start().starts_with(['"', '\'', '{', '[']) && value.contains('(') && value.contains([',', '"']))
+    inside.split(": ").skip(1).any(|value| {
+        !value.trim_start().starts_with(['"', '\'', '{', '[']) && value.contains('(') && value.contains([',', '"'])
+    })
 }

@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::document::{Entry, Node, Scalar, Value};
-use crate::diagnostic::{codes, suggest, Code, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Code, Diagnostic, SourceFile, Span, codes, suggest};
 
 /// Reads `node` as a `T`. What does not fit goes to `findings`; a `T` of the rest comes back where
 /// that is one, so a caller that wants to use it must look at the findings.
@@ -27,7 +29,9 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
     let mut error = error;
     loop {
         let span = error.span.unwrap_or(node.span);
-        let excused = matches!(&error.problem, Problem::MissingKey(key) if removed.contains(key));
+        // A place that has a finding already (a `${...}` that could not be filled in) needs no second.
+        let known = findings.iter().any(|finding| finding.span == Some(span) && Arc::ptr_eq(&finding.file, file));
+        let excused = known || matches!(&error.problem, Problem::MissingKey(key) if removed.contains(key));
         if !excused {
             findings.push(error.finding(file, span));
         }
@@ -95,7 +99,16 @@ fn take_out(node: &mut Node, span: Span, removed: &mut Vec<String>) -> bool {
                 }
                 keep
             });
-            entries.len() < before || entries.iter_mut().any(|entry| take_out(&mut entry.value, span, removed))
+            if entries.len() == before {
+                let Some(at) = entries.iter_mut().position(|entry| take_out(&mut entry.value, span, removed)) else {
+                    return false;
+                };
+                // A mapping of which nothing is left would only be wrong in another way.
+                if entries.get(at).is_some_and(|entry| entry.value.value == Value::Mapping(Vec::new())) {
+                    removed.push(entries.remove(at).key);
+                }
+            }
+            true
         }
     }
 }
@@ -127,7 +140,9 @@ impl Error {
             Value::Scalar(scalar) if !node.is_null() => format!("`{}`", scalar.text),
             _ => node.shape().to_owned(),
         };
-        Self { problem: Problem::WrongType(format!("expected {expected}, found {found}")), span: Some(node.span) }
+        let expected = expected.to_string();
+        let message = format!("expected {}, found {found}", in_user_terms(&expected));
+        Self { problem: Problem::WrongType(message), span: Some(node.span) }
     }
 
     fn finding(&self, file: &Arc<SourceFile>, span: Span) -> Diagnostic {
@@ -137,11 +152,24 @@ impl Error {
                 .maybe_help(suggest::help(key, known.iter().copied())),
             Problem::UnknownKind(kind, known) => new(codes::UNKNOWN_KIND, format!("there is no `{kind}` here"))
                 .maybe_help(suggest::help(kind, known.iter().copied())),
-            Problem::MissingKey(key) => new(codes::MISSING_KEY, format!("the key `{key}` is missing"))
-                .help(format!("add `{key}: ...`")),
+            Problem::MissingKey(key) => {
+                new(codes::MISSING_KEY, format!("the key `{key}` is missing")).help(format!("add `{key}: ...`"))
+            }
             Problem::WrongType(message) => new(codes::WRONG_TYPE, message.clone()),
             Problem::Invalid(code, message) => new(*code, message.clone()),
         }
+    }
+}
+
+/// serde names the types of the program.
+fn in_user_terms(expected: &str) -> &str {
+    match expected {
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        _ if expected.starts_with("struct ") => "a mapping of settings",
+        _ => expected,
     }
 }
 
@@ -164,6 +192,8 @@ impl de::Error for Error {
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = in_user_terms(&expected);
         Self { problem: Problem::WrongType(format!("expected {expected}, found {unexpected}")), span: None }
     }
 
@@ -256,7 +286,11 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.number(visitor, |text| text.parse().ok().filter(|number: &f64| number.is_finite()), |visitor, number| visitor.visit_f64(number))
+        self.number(
+            visitor,
+            |text| text.parse().ok().filter(|number: &f64| number.is_finite()),
+            |visitor, number| visitor.visit_f64(number),
+        )
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -305,7 +339,9 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
             Value::Mapping(entries) => visitor
-                .visit_map(MapDeserializer::new(entries.iter().map(|entry| (KeyReader(entry), NodeReader(&entry.value)))))
+                .visit_map(MapDeserializer::new(
+                    entries.iter().map(|entry| (KeyReader(entry), NodeReader(&entry.value))),
+                ))
                 .map_err(|error: Error| error.at(self.0.span)),
             _ if self.0.is_null() => visitor
                 .visit_map(MapDeserializer::new(std::iter::empty::<(NodeReader<'_>, NodeReader<'_>)>()))
@@ -314,11 +350,21 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         let chosen = match &self.0.value {
             Value::Scalar(scalar) if !self.0.is_null() => {
                 ChosenKind { kind: &scalar.text, kind_span: self.0.span, settings: None, span: self.0.span }
@@ -400,9 +446,7 @@ impl<'de> VariantAccess<'de> for ChosenKind<'_> {
 
     fn unit_variant(self) -> Result<(), Error> {
         match self.settings {
-            Some(node) if !node.is_null() && !node.entries().is_empty() => {
-                Err(Error::wrong_type(node, &"no settings"))
-            }
+            Some(node) if !node.is_null() && !node.entries().is_empty() => Err(Error::wrong_type(node, &"no settings")),
             _ => Ok(()),
         }
     }

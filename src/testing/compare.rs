@@ -174,7 +174,8 @@ pub(super) fn show(value: &Value) -> String {
 /// stays as it is: the column's type says that it is none.
 fn show_text(text: &str) -> String {
     let is_null = matches!(text, "" | "~" | "null" | "Null" | "NULL");
-    let marked = text.starts_with(['\'', '&', '*', '!', '|', '>', '%', '@', '#', '`', ' ']) || text.ends_with([' ', ':']);
+    let marked =
+        text.starts_with(['\'', '&', '*', '!', '|', '>', '%', '@', '#', '`', ' ']) || text.ends_with([' ', ':']);
     let listed = text.starts_with("- ") || text.starts_with("? ") || text == "-" || text == "?";
     let inside = text.contains([',', '[', ']', '{', '}', '"']) || text.contains(": ") || text.contains(" #");
     if is_null || marked || listed || inside || text.chars().any(char::is_control) {
@@ -188,9 +189,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{parse_type, Column, Schema};
+    use crate::schema::{Column, Schema, parse_type};
     use crate::sources::rows::to_batch;
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is called with `json!`")]
     fn differ(expected: Value, got: Value, ordered: bool) -> Option<Difference> {
         compare(expected.as_array().unwrap(), got.as_array().unwrap(), ordered)
     }
@@ -198,7 +200,8 @@ mod tests {
     #[test]
     fn order_matters_only_where_asked_for() {
         assert_eq!(differ(json!([{"a": 1}, {"a": 2}]), json!([{"a": 2}, {"a": 1}]), false), None);
-        let difference = differ(json!([{"a": 1}, {"a": 2}, {"a": 3}]), json!([{"a": 2}, {"a": 1}, {"a": 3}]), true).unwrap();
+        let difference =
+            differ(json!([{"a": 1}, {"a": 2}, {"a": 3}]), json!([{"a": 2}, {"a": 1}, {"a": 3}]), true).unwrap();
         assert_eq!(difference, Difference { reordered: true, pairs: vec![(0, 0), (1, 1)], ..Difference::default() });
         assert_eq!(difference.message(), "the rows come in another order: 2 rows stand elsewhere");
         assert_eq!(differ(json!([{"a": 1}]), json!([{"a": 1}]), true), None);
@@ -260,6 +263,9 @@ mod tests {
     #[test]
     fn rows_are_shown_as_a_test_file_has_them() {
         let row = json!({ "word": "spark", "count": 2, "none": null, "text": "null", "list": ["a b", "a, b"], "at": "13:34:05Z" });
-        assert_eq!(show(&row), r#"{word: spark, count: 2, none: null, text: "null", list: [a b, "a, b"], at: 13:34:05Z}"#);
+        assert_eq!(
+            show(&row),
+            r#"{word: spark, count: 2, none: null, text: "null", list: [a b, "a, b"], at: 13:34:05Z}"#
+        );
     }
 }

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::script::{self, Script};
-use crate::diagnostic::{self, codes, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{self, Diagnostic, SourceFile, Span, codes};
 use crate::plan::{self, Plan};
-use crate::spec::{self, document, typed, Environment, Node, ProcessEnvironment};
+use crate::spec::{self, Environment, Node, ProcessEnvironment, document, typed};
 
 /// 2020-01-01T00:00:00Z.
 const DEFAULT_START: i64 = 1_577_836_800_000;

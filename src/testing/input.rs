@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{new_null_array, ArrayRef, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use crate::formats::{Decode, Decoded};
-use crate::sinks::{self, each_partition, Partition, Sink, SinkError};
+use crate::sinks::{self, Partition, Sink, SinkError, each_partition};
 use crate::sources::block::Pieces;
 use crate::sources::{Block, Limit, Offset, ReadBlock, Source, SourceError};
 
@@ -69,7 +69,8 @@ impl ReadBlock for Lines {
         let internal = |error: ArrowError| SourceError::Lost(format!("internal error, please report it: {error}"));
         let Decoded { batches, bad_rows } = self.decoder.decode(self.bytes.clone())?;
         let schema = Arc::new(self.schema.project(columns).map_err(internal)?);
-        let batches = batches.iter().map(|batch| fill_up(batch, &schema)).collect::<Result<_, _>>().map_err(internal)?;
+        let batches =
+            batches.iter().map(|batch| fill_up(batch, &schema)).collect::<Result<_, _>>().map_err(internal)?;
         Ok(Box::new(std::iter::once(Ok(Decoded { batches, bad_rows }))))
     }
 }

@@ -196,7 +196,10 @@ sinks: { out: { discard: {} } }
         assert!(result.cases[0].passed(), "{:?}", result.cases[0]);
         let failure = &result.cases[1].failures[0];
         assert_eq!((failure.batch, failure.position.line, failure.position.column), (2, 15, 15));
-        assert_eq!((failure.expected.concat(), failure.got.concat()), ("{value: c}".to_owned(), "{value: b}".to_owned()));
+        assert_eq!(
+            (failure.expected.concat(), failure.got.concat()),
+            ("{value: c}".to_owned(), "{value: b}".to_owned())
+        );
         assert_eq!(result.cases[2].failures[0].message, "the batch must fail, and it did not");
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use annotate_snippets::normalize_untrusted_str;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::{CaseResult, Failure, FileResult};
 use crate::diagnostic::render;
@@ -217,7 +217,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::diagnostic::{codes, Diagnostic, Position, SourceFile};
+    use crate::diagnostic::{Diagnostic, Position, SourceFile, codes};
 
     fn failed() -> FileResult {
         let failure = Failure {
@@ -283,7 +283,10 @@ wordcount.test.yaml
     #[test]
     fn ci_servers_get_failures_and_errors() {
         let xml = render(&[failed(), invalid()], Format::Junit, true);
-        assert!(xml.contains(r#"<testsuites name="streamrun test" tests="3" skipped="0" failures="1" errors="1""#), "{xml}");
+        assert!(
+            xml.contains(r#"<testsuites name="streamrun test" tests="3" skipped="0" failures="1" errors="1""#),
+            "{xml}"
+        );
         assert!(xml.contains(r#"classname="wordcount.test.yaml""#), "{xml}");
         assert!(xml.contains("expected   {word: spark, count: 3}"), "{xml}");
     }

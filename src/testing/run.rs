@@ -9,7 +9,7 @@ use super::input::{Collected, Collecting, Scripted};
 use super::script::{Batch, Case, Expected, Script};
 use super::{CaseResult, Failure};
 use crate::diagnostic::Span;
-use crate::engine::batch::RunningSource;
+use crate::engine::batch::{Reach, RunningSource};
 use crate::engine::clock::ManualClock;
 use crate::engine::generator::BatchTimes;
 use crate::engine::rate::RateEstimator;
@@ -63,8 +63,7 @@ impl<'a> Run<'a> {
         });
         let sinks = sinks.collect();
         let clock = Arc::new(ManualClock::new(script.start));
-        let runtime =
-            Runtime { clock: Arc::clone(&clock) as Arc<dyn Clock>, available_now: false, ..runtime.clone() };
+        let runtime = Runtime { clock: Arc::clone(&clock) as Arc<dyn Clock>, available_now: false, ..runtime.clone() };
         let engine = Engine { plan, stages: prepared.stages, sources, sinks };
         Ok(Self { script, engine, collected, clock, runtime })
     }
@@ -77,7 +76,7 @@ impl<'a> Run<'a> {
             let id = sinks::Batch { id: index as u64, time: times.next() };
             self.clock.turn_to(id.time);
             times.advance();
-            let outcome = self.engine.run(id, id.time, false, &self.runtime).await;
+            let outcome = self.engine.run(id, Reach::Until(id.time), false, &self.runtime).await;
             match outcome {
                 Ok(progress) => failures.extend(self.check(index, batch, progress.as_ref())),
                 Err(error) => {
@@ -134,7 +133,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn difference(&self, index: usize, expected: &Expected, got: &[serde_json::Value], difference: &Difference) -> Failure {
+    fn difference(
+        &self,
+        index: usize,
+        expected: &Expected,
+        got: &[serde_json::Value],
+        difference: &Difference,
+    ) -> Failure {
         let show = |rows: &[serde_json::Value], index: usize| rows.get(index).map_or_else(String::new, compare::show);
         let (mut wanted, mut came): (Vec<usize>, Vec<usize>) = difference.pairs.iter().copied().unzip();
         wanted.extend(&difference.missing);

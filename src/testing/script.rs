@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::file::{self, TestFile};
 use super::{compare, input, values};
-use crate::diagnostic::{codes, suggest, Code, Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Code, Diagnostic, SourceFile, Span, codes, suggest};
 use crate::formats::{Decode, InputFormat};
 use crate::plan::{Plan, PlannedSource};
 use crate::schema::Schema;
-use crate::sources::{rows, Block};
-use crate::spec::document::Entry;
+use crate::sources::{Block, rows};
 use crate::spec::Node;
+use crate::spec::document::Entry;
 
 /// A test file that can run.
 pub(super) struct Script {
@@ -118,11 +118,21 @@ impl Compiler<'_> {
         if let Some((_, span)) = &error {
             if !expected.is_empty() || skipped.is_some() {
                 let help = "a batch that fails writes nothing: keep `expect_error` alone";
-                self.report(codes::CONFLICTING_KEYS, *span, "a batch either fails or has rows to compare", Some(help.to_owned()));
+                self.report(
+                    codes::CONFLICTING_KEYS,
+                    *span,
+                    "a batch either fails or has rows to compare",
+                    Some(help.to_owned()),
+                );
             }
             if !last {
                 let help = "a failed batch ends the run: move what follows to a test of its own";
-                self.report(codes::INVALID_VALUE, *span, "there are batches after one that must fail", Some(help.to_owned()));
+                self.report(
+                    codes::INVALID_VALUE,
+                    *span,
+                    "there are batches after one that must fail",
+                    Some(help.to_owned()),
+                );
             }
         }
         Batch { span: node.span, input: self.inputs(node), expected, error, skipped }

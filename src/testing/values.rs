@@ -5,8 +5,8 @@
 use serde_json::{Map, Value};
 
 use crate::schema::{Column, ColumnType, Schema};
-use crate::spec::document;
 use crate::spec::Node;
+use crate::spec::document;
 
 /// A row for [`to_batch`](crate::sources::rows::to_batch): a mapping as it is, or the value of the
 /// only column.
@@ -38,7 +38,8 @@ fn value(node: &Node, column_type: Option<&ColumnType>) -> Value {
             Value::Array(items.iter().map(|item| value(item, element)).collect())
         }
         (document::Value::Mapping(entries), kind) => {
-            let field = |entry: &document::Entry| (entry.key.clone(), value(&entry.value, field_type(kind, &entry.key)));
+            let field =
+                |entry: &document::Entry| (entry.key.clone(), value(&entry.value, field_type(kind, &entry.key)));
             Value::Object(entries.iter().map(field).collect())
         }
         (document::Value::Scalar(scalar), Some(kind)) if is_text(kind) => Value::from(scalar.text.as_str()),
@@ -125,6 +126,9 @@ mod tests {
         assert_eq!(row(&node("007"), &words), Ok(json!({ "word": "007" })));
         assert_eq!(row(&node("[1]"), &schema(&[("a", "list<string>")])), Ok(json!({ "a": ["1"] })));
         let error = row(&node("spark"), &schema(&[("word", "string"), ("count", "long")])).unwrap_err();
-        assert_eq!(error, "a row of (word: string, count: long) is a mapping from columns to values, this is a single value");
+        assert_eq!(
+            error,
+            "a row of (word: string, count: long) is a mapping from columns to values, this is a single value"
+        );
     }
 }

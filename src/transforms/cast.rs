@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::expr::compile::{column, Typed};
+use crate::expr::compile::{Typed, column};
 use crate::schema::declaration::TypeName;
 use crate::spec::kind::Settings;
 

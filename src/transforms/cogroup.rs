@@ -7,11 +7,11 @@ use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::{coalesce, named_struct};
 use datafusion::functions_aggregate::expr_fn::array_agg;
-use datafusion::logical_expr::{cast, lit, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::join::{left_name, right_name, JoinKeys};
+use super::join::{JoinKeys, left_name, right_name};
 use super::{CheckedStep, Key, StepCheck, StepSettings};
 use crate::diagnostic::codes;
 use crate::expr::compile::column;
@@ -47,7 +47,12 @@ impl StepSettings for Cogroup {
         let (left_rest, right_rest) = (rest(step.input), rest(&right));
         if left_rest.is_empty() || right_rest.is_empty() {
             let message = "a side has no column besides the key, so there is nothing to list";
-            step.check.report(codes::SCHEMA_MISMATCH, &["key"], message, Some("`join` tells which keys both sides have".to_owned()));
+            step.check.report(
+                codes::SCHEMA_MISMATCH,
+                &["key"],
+                message,
+                Some("`join` tells which keys both sides have".to_owned()),
+            );
             return None;
         }
         let list = |rest: &[Column]| ColumnType::Struct(rest.to_vec()).list_of();
@@ -77,7 +82,13 @@ impl StepSettings for Cogroup {
 }
 
 /// One row per key with the list of the other columns.
-fn collect(side: LogicalPlanBuilder, keys: &JoinKeys, name: fn(usize) -> String, rest: &[Column], list: &str) -> Result<LogicalPlanBuilder> {
+fn collect(
+    side: LogicalPlanBuilder,
+    keys: &JoinKeys,
+    name: fn(usize) -> String,
+    rest: &[Column],
+    list: &str,
+) -> Result<LogicalPlanBuilder> {
     let fields: Vec<Expr> = rest.iter().flat_map(|it| [lit(it.name.clone()), column(&it.name)]).collect();
     let key_columns: Vec<Expr> = (0..keys.columns.len()).map(|index| column(&name(index))).collect();
     side.aggregate(key_columns, vec![array_agg(named_struct(fields)).alias(list)])

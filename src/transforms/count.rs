@@ -1,7 +1,7 @@
 //! `count: {}`: the number of rows, one row per batch, 0 for an empty one (`DStream.count`).
 
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{lit, Expr};
+use datafusion::logical_expr::{Expr, lit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

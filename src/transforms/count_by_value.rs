@@ -1,7 +1,7 @@
 //! `count_by_value: [columns]`: how often each combination of values occurs in the batch.
 
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{lit, Expr};
+use datafusion::logical_expr::{Expr, lit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

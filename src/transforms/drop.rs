@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{select, CheckedStep, StepCheck, StepSettings};
+use super::{CheckedStep, StepCheck, StepSettings, select};
 use crate::diagnostic::codes;
 use crate::spec::kind::Settings;
 

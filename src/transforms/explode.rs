@@ -102,7 +102,8 @@ fn explode(batch: &RecordBatch, index: usize, schema: &SchemaRef) -> Result<Vec<
 /// elements: nothing is copied then.
 fn elements(lists: &ListArray) -> Result<ArrayRef> {
     let offsets = lists.value_offsets();
-    let hidden = lists.null_count() > 0 && (0..lists.len()).any(|row| lists.is_null(row) && lists.value_length(row) > 0);
+    let hidden =
+        lists.null_count() > 0 && (0..lists.len()).any(|row| lists.is_null(row) && lists.value_length(row) > 0);
     let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else {
         return Ok(lists.values().slice(0, 0));
     };

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::expr::compile::convert;
 use crate::expr::Expression;
+use crate::expr::compile::convert;
 use crate::schema::ColumnType;
 use crate::spec::kind::Settings;
 
@@ -27,7 +27,7 @@ impl StepSettings for Filter {
             let message = format!("a filter needs a condition, this is {}", typed.column_type);
             let help = "compare with something: `level == \"error\"`";
             step.check.report(codes::TYPE_MISMATCH, &[], message, Some(help.to_owned()));
-            return None;
+            return Some(CheckedStep::unchanged(step.input));
         };
         Some(CheckedStep::new(step.input.clone(), move |input| input.filter(condition.clone())))
     }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::explode::{exploded, ExplodeOperator};
+use super::explode::{ExplodeOperator, exploded};
 use super::operator::{self, Operator};
 use super::{CheckedStep, StepCheck, StepSettings};
 use crate::diagnostic::codes;
@@ -30,8 +30,12 @@ impl StepSettings for FlatMap {
     fn check(self: Box<Self>, step: &mut StepCheck<'_, '_>) -> Option<CheckedStep> {
         let columns = step.expressions(&[], &self.0);
         let is_list = |column_type: &ColumnType| matches!(column_type, ColumnType::List(_));
-        let lists: Vec<usize> =
-            columns.iter().enumerate().filter(|(_, (_, typed))| is_list(&typed.column_type)).map(|(index, _)| index).collect();
+        let lists: Vec<usize> = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, typed))| is_list(&typed.column_type))
+            .map(|(index, _)| index)
+            .collect();
         let wrong = columns.iter().position(|(_, typed)| typed.column_type == ColumnType::Null);
         let (Some(index), true) = (lists.first().copied().or(wrong), lists.len() <= 1) else {
             let message = match columns.as_slice() {

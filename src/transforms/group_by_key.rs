@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::reduce_by_key::Grouping;
 use super::{CheckedStep, Key, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::expr::{parse as parser, Expression};
+use crate::expr::{Expression, parse as parser};
 use crate::spec::kind::Settings;
 
 /// Lists of values per key.
@@ -31,11 +31,15 @@ impl StepSettings for GroupByKey {
     fn check(self: Box<Self>, step: &mut StepCheck<'_, '_>) -> Option<CheckedStep> {
         let keys = self.key.check(step, &["key"]);
         let others = step.input.names().filter(|name| !keys.iter().any(|(key, _)| key == name));
-        let values = self.values.unwrap_or_else(|| {
-            others.map(|name| (name.to_owned(), Expression(name.to_owned()))).collect()
-        });
+        let values =
+            self.values.unwrap_or_else(|| others.map(|name| (name.to_owned(), Expression(name.to_owned()))).collect());
         if values.is_empty() {
-            step.check.report(codes::MISSING_KEY, &[], "there is nothing to collect besides the key", Some("`distinct` gives the keys alone".to_owned()));
+            step.check.report(
+                codes::MISSING_KEY,
+                &[],
+                "there is nothing to collect besides the key",
+                Some("`distinct` gives the keys alone".to_owned()),
+            );
             return None;
         }
         let collected = values.into_iter().map(|(name, expression)| (name, collect(expression))).collect();

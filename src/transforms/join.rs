@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{CheckedStep, Key, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::expr::compile::{column, common_type, convert, Typed};
+use crate::expr::compile::{Typed, column, common_type, convert};
 use crate::schema::{Column, Schema};
 use crate::spec::kind::Settings;
 
@@ -82,7 +82,8 @@ impl StepSettings for Join {
         let rest = |side: &Schema| -> Vec<Column> {
             side.columns.iter().filter(|it| !keys.columns.iter().any(|key| key.name == it.name)).cloned().collect()
         };
-        let (left_rest, right_rest) = (rest(step.input), if self.how.has_right_columns() { rest(&right) } else { Vec::new() });
+        let (left_rest, right_rest) =
+            (rest(step.input), if self.how.has_right_columns() { rest(&right) } else { Vec::new() });
         columns.extend(left_rest.iter().chain(&right_rest).cloned());
         if !step.unique(&["with"], &columns) {
             return None;
@@ -152,7 +153,12 @@ impl JoinKeys {
     }
 
     /// Both inputs with the keys under names of their own, and the columns that are kept.
-    pub(super) fn sides(&self, inputs: Vec<LogicalPlan>, left_rest: &[Column], right_rest: &[Column]) -> Result<(LogicalPlanBuilder, LogicalPlanBuilder)> {
+    pub(super) fn sides(
+        &self,
+        inputs: Vec<LogicalPlan>,
+        left_rest: &[Column],
+        right_rest: &[Column],
+    ) -> Result<(LogicalPlanBuilder, LogicalPlanBuilder)> {
         let mut inputs = inputs.into_iter();
         let (Some(left), Some(right)) = (inputs.next(), inputs.next()) else {
             return Err(DataFusionError::Internal("a join without two inputs".to_owned()));

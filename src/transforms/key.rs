@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use indexmap::IndexMap;
-use schemars::{json_schema, JsonSchema, Schema as JsonSchemaValue, SchemaGenerator};
+use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::StepCheck;
-use crate::expr::compile::Typed;
 use crate::expr::Expression;
+use crate::expr::compile::Typed;
 
 /// A key as written; always names with expressions after reading.
 #[derive(Clone, Debug, PartialEq)]

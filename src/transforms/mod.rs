@@ -39,10 +39,10 @@ use indexmap::IndexMap;
 
 use crate::diagnostic::{codes, suggest};
 use crate::expr::compile::{self, Grouped, Typed};
-use crate::expr::{parse as parser, Expression, ExpressionError};
+use crate::expr::{Expression, ExpressionError, parse as parser};
 use crate::schema::{Column, ColumnType, Schema};
-use crate::spec::kind::{kinds, Kind};
 use crate::spec::Check;
+use crate::spec::kind::{Kind, kinds};
 
 pub use key::Key;
 
@@ -111,6 +111,12 @@ impl CheckedStep {
         Self { schema, lower: Arc::new(lower) }
     }
 
+    /// A step that leaves rows as they are: what stands for one whose settings are wrong, so that
+    /// the steps after it can be checked.
+    pub fn unchanged(schema: &Schema) -> Self {
+        Self::new(schema.clone(), Ok)
+    }
+
     /// A step that computes columns from each row.
     pub fn project(columns: Vec<(String, Typed)>) -> Self {
         let schema = columns.iter().map(|(name, typed)| Column::new(name, typed.column_type.clone())).collect();
@@ -147,8 +153,8 @@ impl StepCheck<'_, '_> {
     /// Parses and types an expression over groups with these keys; a wrong one as in
     /// [`StepCheck::expression`].
     pub fn grouped(&mut self, path: &[&str], expression: &Expression, keys: &Schema, prefix: &str) -> Grouped {
-        let result = parser::parse(&expression.0)
-            .and_then(|ast| compile::compile_grouped(&ast, self.input, keys, prefix));
+        let result =
+            parser::parse(&expression.0).and_then(|ast| compile::compile_grouped(&ast, self.input, keys, prefix));
         result.unwrap_or_else(|error| {
             self.report_expression(path, error);
             Grouped { value: compile::null(), aggregates: Vec::new() }
@@ -161,8 +167,8 @@ impl StepCheck<'_, '_> {
             Some(word) => self.check.word_span(path, word),
             None => self.check.span(path),
         };
-        let finding = crate::diagnostic::Diagnostic::new(error.code, self.check.file, span, error.message)
-            .maybe_help(error.help);
+        let finding =
+            crate::diagnostic::Diagnostic::new(error.code, self.check.file, span, error.message).maybe_help(error.help);
         self.check.findings.push(finding);
     }
 
@@ -225,7 +231,8 @@ pub fn conform(plan: LogicalPlan, schema: &Schema) -> Result<LogicalPlan, DataFu
         .map(|(from, to)| {
             let arrow = to.column_type.to_arrow();
             let expr = Expr::Column(from);
-            let expr = if expr.get_type(plan.schema())? == arrow { expr } else { datafusion::logical_expr::cast(expr, arrow) };
+            let expr =
+                if expr.get_type(plan.schema())? == arrow { expr } else { datafusion::logical_expr::cast(expr, arrow) };
             Ok(expr.alias(&to.name))
         })
         .collect::<Result<Vec<_>, DataFusionError>>()?;

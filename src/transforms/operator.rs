@@ -11,18 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::catalog::Session;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
+};
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::formats::BadRows;
@@ -65,7 +69,10 @@ impl RunContext {
     /// The rows left out since the last call: component, count, one reason.
     pub fn take_skipped(&self) -> Vec<(String, u64, String)> {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *skipped).into_iter().map(|(component, (count, reason))| (component, count, reason)).collect()
+        std::mem::take(&mut *skipped)
+            .into_iter()
+            .map(|(component, (count, reason))| (component, count, reason))
+            .collect()
     }
 
     /// The batch's time, milliseconds since the epoch.
@@ -242,7 +249,10 @@ impl ExecutionPlan for OperatorExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.into_iter().next().ok_or_else(|| DataFusionError::Internal("an operator without input".to_owned()))?;
+        let input = children
+            .into_iter()
+            .next()
+            .ok_or_else(|| DataFusionError::Internal("an operator without input".to_owned()))?;
         Ok(match options.children_properties {
             ChildrenPropertiesMode::Keep => Arc::new(Self { input, ..Self::clone(&self) }),
             ChildrenPropertiesMode::Recompute => {

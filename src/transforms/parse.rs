@@ -16,10 +16,10 @@ use serde::Deserialize;
 use super::operator::{self, Operator, RunContext, Work};
 use super::{CheckedStep, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::formats::{cast_batch, csv::CsvInput, json::JsonInput, BadRows, Decode, FormatError, InputFormat};
+use crate::formats::{BadRows, Decode, FormatError, InputFormat, cast_batch, csv::CsvInput, json::JsonInput};
 use crate::schema::{Column, ColumnType, Schema, SchemaDeclaration};
-use crate::spec::kind::Settings;
 use crate::spec::OnError;
+use crate::spec::kind::Settings;
 
 /// Decodes a text column into columns. A NULL text gives NULL columns; a text that does not fit is
 /// a bad row (`on_error`).
@@ -133,18 +133,15 @@ impl RegexInput {
                 return None;
             }
         };
-        let groups: Vec<(usize, String)> = regex
-            .capture_names()
-            .enumerate()
-            .filter_map(|(index, name)| Some((index, name?.to_owned())))
-            .collect();
+        let groups: Vec<(usize, String)> =
+            regex.capture_names().enumerate().filter_map(|(index, name)| Some((index, name?.to_owned()))).collect();
         if groups.is_empty() {
             let help = "name the parts that become columns: `(?<ip>\\S+)`".to_owned();
             step.check.report(codes::INVALID_VALUE, &path, "the pattern has no named group", Some(help));
             return None;
         }
-        let typed = self.schema.iter().flat_map(|schema| &schema.0.columns);
-        for column in typed.filter(|column| !groups.iter().any(|(_, name)| *name == column.name)) {
+        let mut typed = self.schema.iter().flat_map(|schema| &schema.0.columns);
+        if let Some(column) = typed.find(|column| !groups.iter().any(|(_, name)| *name == column.name)) {
             let message = format!("the pattern has no group `{}`", column.name);
             step.check.report(codes::UNKNOWN_COLUMN, &["regex", "schema", &column.name], message, None);
             return None;
@@ -187,7 +184,8 @@ impl Decode for RegexDecoder {
                 builder.append_option(captures.get(*group).map(|it| it.as_str()));
             }
         }
-        let columns: Vec<ArrayRef> = builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        let columns: Vec<ArrayRef> =
+            builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
         let texts = RecordBatch::try_new(Arc::clone(&self.texts), columns)?;
         let batches = if texts.num_rows() == 0 { Vec::new() } else { vec![cast_batch(&texts, &self.schema)?] };
         Ok(crate::formats::Decoded { batches, bad_rows })
@@ -259,7 +257,8 @@ impl Parser {
         let decoded = concat_batches(self.decoder.schema(), &found.batches)?;
         let (rows, decoded_rows) = (UInt32Array::from(rows), UInt32Array::from(decoded_rows));
         let kept = batch.columns().iter().enumerate().filter(|(i, _)| self.keep || *i != self.index);
-        let mut columns = kept.map(|(_, column)| take(column, &rows, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut columns =
+            kept.map(|(_, column)| take(column, &rows, None)).collect::<std::result::Result<Vec<_>, _>>()?;
         for column in decoded.columns() {
             columns.push(take(column, &decoded_rows, None)?);
         }
@@ -277,7 +276,8 @@ impl Parser {
             joined.extend_from_slice(texts.value(*row as usize).as_bytes());
             joined.push(b'\n');
         }
-        let decoded = self.decoder.decode(Bytes::from(joined)).map_err(|error| DataFusionError::Execution(error.to_string()));
+        let decoded =
+            self.decoder.decode(Bytes::from(joined)).map_err(|error| DataFusionError::Execution(error.to_string()));
         match decoded {
             Ok(decoded) if decoded.rows() == rows.len() && decoded.bad_rows.is_empty() => {
                 found.rows.extend_from_slice(rows);

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::{CheckedStep, Key, StepCheck, StepSettings};
 use crate::diagnostic::codes;
-use crate::expr::compile::{column, Grouped, Typed};
-use crate::expr::{parse as parser, Expression};
-use crate::schema::{Column, Schema};
+use crate::expr::compile::{Grouped, Typed, column};
+use crate::expr::{Expression, parse as parser};
+use crate::schema::{Column, ColumnType, Schema};
 use crate::spec::kind::Settings;
 
 /// Aggregates per key.
@@ -51,8 +51,9 @@ impl Grouping {
         path: &[&str],
         values: &IndexMap<String, Expression>,
     ) -> Option<Self> {
-        let key_schema = Schema::new(keys.iter().map(|(name, typed)| Column::new(name, typed.column_type.clone())).collect());
-        for key in keys.iter().filter(|(_, typed)| matches!(typed.column_type, crate::schema::ColumnType::Map(..))) {
+        let key_schema =
+            Schema::new(keys.iter().map(|(name, typed)| Column::new(name, typed.column_type.clone())).collect());
+        if let Some(key) = keys.iter().find(|(_, typed)| matches!(typed.column_type, ColumnType::Map(..))) {
             let message = format!("`{}` is a map, which cannot be a key", key.0);
             step.check.report(codes::TYPE_MISMATCH, &["key"], message, None);
             return None;
@@ -63,7 +64,10 @@ impl Grouping {
                 let path = [path, &[name.as_str()]].concat();
                 if parser::parse(&expression.0).is_ok_and(|ast| !ast.has_aggregate()) {
                     let message = format!("`{name}` has no aggregate, so a group has no one value for it");
-                    let help = format!("say which value is meant: `first({0})`, `max({0})`, `collect_list({0})`", expression.0);
+                    let help = format!(
+                        "say which value is meant: `first({0})`, `max({0})`, `collect_list({0})`",
+                        expression.0
+                    );
                     step.check.report(codes::MISPLACED_AGGREGATE, &path, message, Some(help));
                     let first = Expression(format!("first({})", expression.0));
                     return (name.clone(), step.grouped(&path, &first, &key_schema, name));

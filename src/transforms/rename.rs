@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
-use crate::expr::compile::{column, Typed};
+use crate::expr::compile::{Typed, column};
 use crate::schema::Column;
 use crate::spec::kind::Settings;
 
@@ -33,9 +33,12 @@ impl StepSettings for Rename {
         if !step.unique(&[], &renamed) {
             return None;
         }
-        let columns = step.input.columns.iter().zip(renamed).map(|(old, new)| {
-            (new.name, Typed { expr: column(&old.name), column_type: new.column_type })
-        });
+        let columns = step
+            .input
+            .columns
+            .iter()
+            .zip(renamed)
+            .map(|(old, new)| (new.name, Typed { expr: column(&old.name), column_type: new.column_type }));
         Some(CheckedStep::project(columns.collect()))
     }
 }

@@ -23,7 +23,7 @@ impl StepSettings for Repartition {
         let partitions = self.0 as usize;
         if !(1..=1024).contains(&partitions) {
             step.check.report(codes::INVALID_VALUE, &[], "the number of partitions is from 1 to 1024", None);
-            return None;
+            return Some(CheckedStep::unchanged(step.input));
         }
         Some(CheckedStep::new(step.input.clone(), move |input| {
             input.repartition(Partitioning::RoundRobinBatch(partitions))

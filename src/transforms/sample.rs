@@ -29,7 +29,7 @@ impl StepSettings for Sample {
         if !(0.0..=1.0).contains(&self.0) {
             let message = format!("a sample is a fraction from 0 to 1, not {}", self.0);
             step.check.report(codes::INVALID_VALUE, &[], message, Some("`0.1` keeps a tenth of the rows".to_owned()));
-            return None;
+            return Some(CheckedStep::unchanged(step.input));
         }
         let operator: Arc<dyn Operator> = Arc::new(SampleOperator { fraction: self.0 });
         let schema = step.input.clone();

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
-use crate::expr::compile::{column, Typed};
+use crate::expr::compile::{Typed, column};
 use crate::schema::Column;
 use crate::spec::kind::Settings;
 

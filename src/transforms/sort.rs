@@ -32,11 +32,9 @@ impl StepSettings for Sort {
         }
         let by: Vec<Option<SortExpr>> =
             self.by.iter().enumerate().map(|(index, text)| order(step, &["by", &index.to_string()], text)).collect();
-        let by: Vec<SortExpr> = by.into_iter().collect::<Option<_>>()?;
+        let by: Vec<SortExpr> = by.into_iter().flatten().collect();
         let limit = self.limit.map(|limit| limit as usize);
-        (!by.is_empty()).then(|| {
-            CheckedStep::new(step.input.clone(), move |input| input.sort_with_limit(by.clone(), limit))
-        })
+        Some(CheckedStep::new(step.input.clone(), move |input| input.sort_with_limit(by.clone(), limit)))
     }
 }
 
@@ -50,7 +48,12 @@ fn order(step: &mut StepCheck<'_, '_>, path: &[&str], text: &str) -> Option<Sort
         "desc" => false,
         _ => {
             let message = format!("`{direction}` is no direction");
-            step.check.report(codes::INVALID_VALUE, path, message, Some("write `column asc` or `column desc`".to_owned()));
+            step.check.report(
+                codes::INVALID_VALUE,
+                path,
+                message,
+                Some("write `column asc` or `column desc`".to_owned()),
+            );
             return None;
         }
     };

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{conform, CheckedStep, StepCheck, StepSettings};
+use super::{CheckedStep, StepCheck, StepSettings, conform};
 use crate::diagnostic::{codes, suggest};
 use crate::expr::session;
 use crate::schema::{Column, ColumnType, Schema};
@@ -56,17 +56,20 @@ impl StepSettings for Sql {
                 }
             }
         }
-        let empty: Result<HashMap<String, LogicalPlan>> = schemas
-            .iter()
-            .map(|(name, schema)| Ok((name.clone(), session::empty_table(name, schema)?)))
-            .collect();
+        let empty: Result<HashMap<String, LogicalPlan>> =
+            schemas.iter().map(|(name, schema)| Ok((name.clone(), session::empty_table(name, schema)?))).collect();
         let plan = match empty.and_then(|tables| session::plan_sql(&self.0, tables)) {
             Ok(plan) => plan,
             Err(error) => return report(step, &error, &schemas),
         };
         if let Some(function) = session::unstable_function(&plan) {
             let message = format!("`{function}()` gives another answer each time, so a batch could not be run again");
-            step.check.report(codes::BAD_SQL, &[], message, Some("add the time to the rows at the source instead".to_owned()));
+            step.check.report(
+                codes::BAD_SQL,
+                &[],
+                message,
+                Some("add the time to the rows at the source instead".to_owned()),
+            );
             return None;
         }
         let schema = output_schema(step, &plan)?;
@@ -80,11 +83,23 @@ impl StepSettings for Sql {
     }
 }
 
+/// The engine's message without the names of its error types.
+fn in_user_terms(message: &str) -> String {
+    let message = message.replace('\n', " ");
+    let prefixes = ["Schema error: ", "SQL error: ", "Error during planning: ", "ParserError("];
+    let mut rest = message.as_str();
+    while let Some(shorter) = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = shorter;
+    }
+    rest.trim_end_matches(')').trim_matches('"').to_owned()
+}
+
 fn output_schema(step: &mut StepCheck<'_, '_>, plan: &LogicalPlan) -> Option<Schema> {
     let mut columns = Vec::new();
     for field in plan.schema().fields() {
         let Some(column_type) = ColumnType::from_arrow(field.data_type()) else {
-            let message = format!("the column `{}` has the type {}, which no stream can have", field.name(), field.data_type());
+            let message =
+                format!("the column `{}` has the type {}, which no stream can have", field.name(), field.data_type());
             step.check.report(codes::BAD_SQL, &[], message, Some("cast it to another type".to_owned()));
             return None;
         };
@@ -95,15 +110,13 @@ fn output_schema(step: &mut StepCheck<'_, '_>, plan: &LogicalPlan) -> Option<Sch
 
 fn report(step: &mut StepCheck<'_, '_>, error: &DataFusionError, schemas: &[(String, Schema)]) -> Option<CheckedStep> {
     let message = error.strip_backtrace();
-    let message = message.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let message = in_user_terms(message.split("\n\n").next().unwrap_or_default());
     // The engine quotes the name it does not know: `No field named wrd.`
     let unknown = message.split_once("No field named ").map(|(_, rest)| {
         rest.split([' ', ',']).next().unwrap_or("").trim_end_matches('.').trim_matches('"').to_owned()
     });
     let columns: Vec<&str> = schemas.iter().flat_map(|(_, schema)| schema.names()).collect();
-    let help = unknown.as_deref().and_then(|name| {
-        suggest::help(name.rsplit('.').next().unwrap_or(name), columns)
-    });
+    let help = unknown.as_deref().and_then(|name| suggest::help(name.rsplit('.').next().unwrap_or(name), columns));
     let span = step.check.word_span(&[], unknown.as_deref().unwrap_or(""));
     let finding = crate::diagnostic::Diagnostic::new(codes::BAD_SQL, step.check.file, span, message).maybe_help(help);
     step.check.findings.push(finding);

@@ -6,7 +6,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{conform, CheckedStep, StepCheck, StepSettings};
+use super::{CheckedStep, StepCheck, StepSettings, conform};
 use crate::diagnostic::codes;
 use crate::expr::compile::{column, common_type, convert};
 use crate::schema::{Column, Schema};
@@ -51,7 +51,8 @@ impl StepSettings for Union {
                     Some(union) => union.union(input)?,
                 });
             }
-            let union = union.ok_or_else(|| datafusion::error::DataFusionError::Internal("a union of nothing".to_owned()))?;
+            let union =
+                union.ok_or_else(|| datafusion::error::DataFusionError::Internal("a union of nothing".to_owned()))?;
             conform(union.build()?, &output)
         };
         Some(CheckedStep { schema, lower: Arc::new(lower) })
@@ -73,7 +74,8 @@ fn merge(step: &mut StepCheck<'_, '_>, path: &[&str], name: &str, other: &Schema
         match common {
             Some(common) => it.column_type = common,
             None => {
-                let message = format!("`{}` is {} here and {} in `{name}`", it.name, it.column_type, theirs.column_type);
+                let message =
+                    format!("`{}` is {} here and {} in `{name}`", it.name, it.column_type, theirs.column_type);
                 let help = "bring both to one type with `cast`".to_owned();
                 step.check.report(codes::SCHEMA_MISMATCH, path, message, Some(help));
                 fits = false;

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
-use crate::expr::compile::{column, Typed};
 use crate::expr::Expression;
+use crate::expr::compile::{Typed, column};
 use crate::spec::kind::Settings;
 
 /// The columns to add or replace. The expressions see the rows as they arrive, not each other.

@@ -1,6 +1,6 @@
 //! The program as a user meets it.
 
-use crate::support::{free_port, run_in, send, stderr, stdout, write, Running, TextServer};
+use crate::support::{Running, TextServer, free_port, run_in, send, stderr, stdout, write};
 
 const WORDCOUNT: &str = r#"name: wordcount
 batch_interval: 200ms
@@ -60,13 +60,21 @@ fn what_was_received_before_a_stop_is_processed() {
 fn exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "bad.yaml", "sources: 1");
-    write(folder.path(), "rows.yaml", "sources: { in: { rows: { values: [a, b] } } }\nsinks: { out: { console: { format: json } } }\n");
+    write(
+        folder.path(),
+        "rows.yaml",
+        "sources: { in: { rows: { values: [a, b] } } }\nsinks: { out: { console: { format: json } } }\n",
+    );
     write(
         folder.path(),
         "fails.yaml",
         "sources: { in: { rows: { values: ['{', '{}'] } } }\ntransforms:\n  - parse: { json: { schema: { a: int } } }\nsinks: { out: { discard: {} } }\n",
     );
-    write(folder.path(), "rows.test.yaml", "pipeline: rows.yaml\ntests:\n  - name: wrong\n    batches:\n      - { input: { in: [a] }, expect: { out: [{ value: b }] } }\n");
+    write(
+        folder.path(),
+        "rows.test.yaml",
+        "pipeline: rows.yaml\ntests:\n  - name: wrong\n    batches:\n      - { input: { in: [a] }, expect: { out: [{ value: b }] } }\n",
+    );
     for (args, code) in [
         (vec!["rows.yaml"], 0),
         (vec!["bad.yaml"], 78),
@@ -97,7 +105,10 @@ fn bad_rows_fail_with_the_row_or_are_skipped_and_counted() {
     let output = run_in(folder.path(), &["p.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     let log = stderr(&output);
-    assert!(log.contains("`parse` cannot decode a row") && log.contains("nonsense") && log.contains("on_error: skip"), "{log}");
+    assert!(
+        log.contains("`parse` cannot decode a row") && log.contains("nonsense") && log.contains("on_error: skip"),
+        "{log}"
+    );
     let output = run_in(folder.path(), &["p.yaml", "--set", "on_error=skip"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stdout(&output), "{\"a\":1}\n{\"a\":2}\n");
@@ -107,7 +118,11 @@ fn bad_rows_fail_with_the_row_or_are_skipped_and_counted() {
 #[test]
 fn run_for_and_batches_end_a_run() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "p.yaml", "batch_interval: 50ms\nsources: { in: { rate: { rows_per_second: 100 } } }\nsinks: { out: { discard: {} } }\n");
+    write(
+        folder.path(),
+        "p.yaml",
+        "batch_interval: 50ms\nsources: { in: { rate: { rows_per_second: 100 } } }\nsinks: { out: { discard: {} } }\n",
+    );
     assert_eq!(run_in(folder.path(), &["p.yaml", "--batches", "3"]).status.code(), Some(0));
     assert_eq!(run_in(folder.path(), &["p.yaml", "--run-for", "300ms"]).status.code(), Some(0));
     assert_eq!(run_in(folder.path(), &["p.yaml", "--run-for", "300"]).status.code(), Some(2));
@@ -142,7 +157,8 @@ fn files_of_a_directory_are_read_once_each_and_written_whole() {
     );
     let output = run_in(folder.path(), &["p.yaml", "--available-now"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let mut batches: Vec<_> = std::fs::read_dir(folder.path().join("out")).unwrap().flatten().map(|entry| entry.path()).collect();
+    let mut batches: Vec<_> =
+        std::fs::read_dir(folder.path().join("out")).unwrap().flatten().map(|entry| entry.path()).collect();
     batches.sort();
     assert_eq!(batches.len(), 2, "{batches:?}");
     let mut lines = Vec::new();
@@ -170,7 +186,11 @@ fn validate_formats() {
         let output = run_in(folder.path(), &["validate", "bad.yaml", "--format", format]);
         assert!(stdout(&output).contains(text), "{format}: {}", stdout(&output));
     }
-    write(folder.path(), "unused.yaml", "sources: { a: { rate: { rows_per_second: 1 } }, b: { rate: { rows_per_second: 1 } } }\nstreams: { s: { from: a } }\nsinks: { out: { discard: {} } }\n");
+    write(
+        folder.path(),
+        "unused.yaml",
+        "sources: { a: { rate: { rows_per_second: 1 } }, b: { rate: { rows_per_second: 1 } } }\nstreams: { s: { from: a } }\nsinks: { out: { discard: {} } }\n",
+    );
     assert_eq!(run_in(folder.path(), &["validate", "unused.yaml"]).status.code(), Some(0));
     assert_eq!(run_in(folder.path(), &["validate", "unused.yaml", "--strict"]).status.code(), Some(78));
 }

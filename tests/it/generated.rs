@@ -17,10 +17,7 @@ fn check(path: &Path, expected: &str) {
 
 #[test]
 fn the_json_schema() {
-    check(
-        &repository().join("schemas/pipeline.schema.json"),
-        &streamrun::plan::json_schema::pipeline_schema_text(),
-    );
+    check(&repository().join("schemas/pipeline.schema.json"), &streamrun::plan::json_schema::pipeline_schema_text());
 }
 
 #[test]

@@ -19,7 +19,9 @@ fn hostile_files_get_a_finding() {
         bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
     let expression = |text: &str| {
-        format!("sources: {{ s: {{ rate: {{ rows_per_second: 1 }} }} }}\ntransforms:\n  - filter: '{text}'\nsinks: {{ o: {{ discard: {{}} }} }}\n")
+        format!(
+            "sources: {{ s: {{ rate: {{ rows_per_second: 1 }} }} }}\ntransforms:\n  - filter: '{text}'\nsinks: {{ o: {{ discard: {{}} }} }}\n"
+        )
     };
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("nesting", deep.into_bytes(), "SR01"),

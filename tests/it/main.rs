@@ -1,5 +1,13 @@
 //! Integration tests, in one binary since each further one costs seconds and a quarter gigabyte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod architecture;
 mod cli;
 mod diagnostics;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::support::{send, write, Running, TextServer};
+use crate::support::{Running, TextServer, send, write};
 
 fn pipeline(port: u16, step: &str) -> String {
     format!(
@@ -133,10 +133,18 @@ fn hang_up_reloads_and_equal_content_is_no_change() {
 fn files_of_a_folder_come_and_go() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (TextServer::start(), TextServer::start());
-    write(folder.path(), "pipelines/a.yaml", &pipeline(a.port(), r#"concat("a ", value)"#).replace("name: p", "name: a"));
+    write(
+        folder.path(),
+        "pipelines/a.yaml",
+        &pipeline(a.port(), r#"concat("a ", value)"#).replace("name: p", "name: a"),
+    );
     let running = Running::start(folder.path(), &["pipelines"]);
     let mut to_a = a.accept();
-    write(folder.path(), "pipelines/b.yaml", &pipeline(b.port(), r#"concat("b ", value)"#).replace("name: p", "name: b"));
+    write(
+        folder.path(),
+        "pipelines/b.yaml",
+        &pipeline(b.port(), r#"concat("b ", value)"#).replace("name: p", "name: b"),
+    );
     let mut to_b = b.accept();
     send(&mut to_b, "1\n");
     running.wait_for("b's row", |line| value(line).as_deref() == Some("b 1"));

@@ -10,10 +10,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "parse_timestamp",
         group: Group::Dates,
-        parameters: &[
-            parameter("text", Accepts::String),
-            optional("format", Accepts::Constant(udf::check_format)),
-        ],
+        parameters: &[parameter("text", Accepts::String), optional("format", Accepts::Constant(udf::check_format))],
         returns: timestamp,
         summary: "The timestamp that a text holds: in ISO 8601, or in a format such as `%d/%b/%Y:%H:%M:%S %z`. Without a zone it is UTC. NULL if the text does not fit.",
         example: (
@@ -25,10 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "parse_date",
         group: Group::Dates,
-        parameters: &[
-            parameter("text", Accepts::String),
-            optional("format", Accepts::Constant(udf::check_format)),
-        ],
+        parameters: &[parameter("text", Accepts::String), optional("format", Accepts::Constant(udf::check_format))],
         returns: date,
         summary: "The date that a text holds: in ISO 8601, or in a format such as `%d.%m.%Y`. NULL if the text does not fit.",
         example: (r#"parse_date("13.01.2020", "%d.%m.%Y")"#, r#""2020-01-13""#),
@@ -37,10 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "format_timestamp",
         group: Group::Dates,
-        parameters: &[
-            parameter("at", Accepts::Timestamp),
-            parameter("format", Accepts::Constant(udf::check_format)),
-        ],
+        parameters: &[parameter("at", Accepts::Timestamp), parameter("format", Accepts::Constant(udf::check_format))],
         returns: string,
         summary: "A timestamp as text, in a format such as `%Y-%m-%d %H:%M:%S`.",
         example: (r#"format_timestamp(parse_timestamp("2020-01-13T07:10:00Z"), "%H:%M")"#, r#""07:10""#),
@@ -61,10 +52,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "truncate",
         group: Group::Dates,
-        parameters: &[
-            parameter("at", Accepts::Timestamp),
-            parameter("unit", Accepts::Constant(udf::check_unit)),
-        ],
+        parameters: &[parameter("at", Accepts::Timestamp), parameter("unit", Accepts::Constant(udf::check_unit))],
         returns: timestamp,
         summary: "The start of the second, minute, hour, day, week (Monday), month, quarter or year that a timestamp lies in.",
         example: (r#"truncate(parse_timestamp("2020-01-13T07:10:00Z"), "hour")"#, r#""2020-01-13T07:00:00Z""#),

@@ -206,24 +206,15 @@ mod tests {
     fn overflow_is_null() {
         let (min, max) = (Some(i64::MIN), Some(i64::MAX));
         let left = longs(&[Some(1), max, None, min]);
-        assert_eq!(result(Arithmetic::Add, &[left.clone(), long(Some(1))]), [
-            Some(2),
-            None,
-            None,
-            Some(i64::MIN + 1)
-        ]);
-        assert_eq!(result(Arithmetic::Subtract, &[left.clone(), long(Some(1))]), [
-            Some(0),
-            Some(i64::MAX - 1),
-            None,
-            None
-        ]);
-        assert_eq!(result(Arithmetic::Multiply, &[left.clone(), longs(&[Some(7), Some(2), Some(2), None])]), [
-            Some(7),
-            None,
-            None,
-            None
-        ]);
+        assert_eq!(result(Arithmetic::Add, &[left.clone(), long(Some(1))]), [Some(2), None, None, Some(i64::MIN + 1)]);
+        assert_eq!(
+            result(Arithmetic::Subtract, &[left.clone(), long(Some(1))]),
+            [Some(0), Some(i64::MAX - 1), None, None]
+        );
+        assert_eq!(
+            result(Arithmetic::Multiply, &[left.clone(), longs(&[Some(7), Some(2), Some(2), None])]),
+            [Some(7), None, None, None]
+        );
         assert_eq!(result(Arithmetic::Negate, &[left]), [Some(-1), Some(-i64::MAX), None, None]);
     }
 

@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    ArrayRef, Date32Array, Float64Array, Int64Array, TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, TimestampMicrosecondArray};
 use arrow::compute::kernels::temporal;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
@@ -117,7 +115,8 @@ impl Kernel for Time {
     fn evaluate(&self, arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
         match self {
             Self::Date => {
-                let days: Date32Array = times(arguments)?.unary_opt(|micros| i32::try_from(micros.div_euclid(DAY)).ok());
+                let days: Date32Array =
+                    times(arguments)?.unary_opt(|micros| i32::try_from(micros.div_euclid(DAY)).ok());
                 Ok(column(days))
             }
             Self::ToUnixSeconds => {
@@ -130,7 +129,9 @@ impl Kernel for Time {
             }
             Self::FromUnixSeconds => {
                 let [seconds] = columns(arguments)?;
-                Ok(timestamps(primitives::<Float64Type>(&seconds)?.unary_opt(|seconds| micros_of(seconds).and_then(valid))))
+                Ok(timestamps(
+                    primitives::<Float64Type>(&seconds)?.unary_opt(|seconds| micros_of(seconds).and_then(valid)),
+                ))
             }
             Self::FromUnixMillis => {
                 let [millis] = columns(arguments)?;
@@ -156,9 +157,8 @@ impl Kernel for Time {
             Self::SecondsBetween => {
                 let [starts, ends] = columns(arguments)?;
                 let (starts, ends) = (micros(&starts)?, micros(&ends)?);
-                let between = |(start, end): (Option<i64>, Option<i64>)| {
-                    Some(end?.checked_sub(start?)? as f64 / SECOND as f64)
-                };
+                let between =
+                    |(start, end): (Option<i64>, Option<i64>)| Some(end?.checked_sub(start?)? as f64 / SECOND as f64);
                 Ok(column(starts.iter().zip(ends.iter()).map(between).collect::<Float64Array>()))
             }
         }
@@ -407,7 +407,7 @@ pub(super) mod tests {
     #[test]
     fn before_1970() {
         let time = times(&["1969-12-31T23:00:00Z"]);
-        let day = evaluate(&Time::Date, &[time.clone()]);
+        let day = evaluate(&Time::Date, std::slice::from_ref(&time));
         assert_eq!(day.as_primitive::<Date32Type>().value(0), -1);
         let hour = evaluate(&Part::Hour, &[time]);
         assert_eq!(hour.as_primitive::<arrow::datatypes::Int32Type>().value(0), 23);

@@ -305,7 +305,8 @@ mod tests {
     use super::super::testing::{evaluate, text, texts};
     use super::*;
 
-    const ORDER: &str = r#" {"id": 7, "user": {"name": "Ann", "tags": ["a", {"b c": [1, 2.50]}], "x.y": null}, "ok": true} "#;
+    const ORDER: &str =
+        r#" {"id": 7, "user": {"name": "Ann", "tags": ["a", {"b c": [1, 2.50]}], "x.y": null}, "ok": true} "#;
 
     fn get(path: &str) -> Option<String> {
         let kernel = JsonGet { json_type: JsonType::String, path: parse(path).ok() };

@@ -236,7 +236,8 @@ fn map_of(keys: &ListArray, values: &ListArray) -> Result<MapArray> {
         places.clear();
         if let Some(((first_key, length), (first_value, _))) = same_length {
             for index in 0..length {
-                let (Ok(key), Ok(value)) = (u32::try_from(first_key + index), u32::try_from(first_value + index)) else {
+                let (Ok(key), Ok(value)) = (u32::try_from(first_key + index), u32::try_from(first_value + index))
+                else {
                     continue;
                 };
                 if keys.values().is_null(key as usize) {

@@ -3,9 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, PrimitiveArray};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
-};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
 
@@ -192,12 +190,8 @@ fn number_type(arguments: &[DataType]) -> DataType {
 
 fn absolute(numbers: &ArrayRef) -> Result<ArrayRef> {
     let absolute: ArrayRef = match numbers.data_type() {
-        DataType::Int32 => {
-            Arc::new(primitives::<Int32Type>(numbers)?.unary_opt::<_, Int32Type>(i32::checked_abs))
-        }
-        DataType::Int64 => {
-            Arc::new(primitives::<Int64Type>(numbers)?.unary_opt::<_, Int64Type>(i64::checked_abs))
-        }
+        DataType::Int32 => Arc::new(primitives::<Int32Type>(numbers)?.unary_opt::<_, Int32Type>(i32::checked_abs)),
+        DataType::Int64 => Arc::new(primitives::<Int64Type>(numbers)?.unary_opt::<_, Int64Type>(i64::checked_abs)),
         DataType::Float32 => Arc::new(primitives::<Float32Type>(numbers)?.unary::<_, Float32Type>(f32::abs)),
         DataType::Float64 | DataType::Null => {
             Arc::new(primitives::<Float64Type>(numbers)?.unary::<_, Float64Type>(f64::abs))
@@ -365,12 +359,10 @@ mod tests {
     fn halves_go_away_from_zero() {
         assert_eq!(doubles(&Rounding::Round, &[2.5, -2.5, 1e300]), [Some(3.0), Some(-3.0), Some(1e300)]);
         let numbers = column(Int64Array::from(vec![1250, -1250, 1249, i64::MAX]));
-        assert_eq!(longs(&Rounding::Round, &[numbers.clone(), long(-2)]), [
-            Some(1300),
-            Some(-1300),
-            Some(1200),
-            Some(9_223_372_036_854_775_800)
-        ]);
+        assert_eq!(
+            longs(&Rounding::Round, &[numbers.clone(), long(-2)]),
+            [Some(1300), Some(-1300), Some(1200), Some(9_223_372_036_854_775_800)]
+        );
         assert_eq!(longs(&Rounding::Round, &[numbers, long(-19)]), [Some(0), Some(0), Some(0), None]);
     }
 

@@ -33,18 +33,18 @@ pub use arithmetic::{
     checked_add, checked_multiply, checked_subtract, divide, divide_double, modulo, modulo_double, negate,
 };
 pub use dates::{
-    add_days, add_seconds, check_unit, date, date_part, from_unix_millis, from_unix_seconds, seconds_between,
-    to_unix_millis, to_unix_seconds, truncate, Part,
+    Part, add_days, add_seconds, check_unit, date, date_part, from_unix_millis, from_unix_seconds, seconds_between,
+    to_unix_millis, to_unix_seconds, truncate,
 };
 pub use digests::{hash, hex};
 pub use format::{check_template, format};
 pub use formats::{check_format, format_timestamp, parse_date, parse_timestamp};
-pub use json::{check_path, json_get, JsonType};
+pub use json::{JsonType, check_path, json_get};
 pub use lists::{element_at, map, sequence, size, slice};
-pub use math::{abs, bucket, double_function, power, round, sign, DoubleFunction, Rounding};
+pub use math::{DoubleFunction, Rounding, abs, bucket, double_function, power, round, sign};
 pub use patterns::{check_pattern, regex_extract, regex_extract_all, regex_match, regex_replace};
 pub use split::split;
-pub use text::{to_boolean, to_double, to_long, to_string, trim, Side};
+pub use text::{Side, to_boolean, to_double, to_long, to_string, trim};
 
 /// What a family of functions does.
 trait Kernel: Debug + Eq + Hash + Send + Sync + 'static {
@@ -169,9 +169,8 @@ fn list_of(element: DataType) -> DataType {
 
 /// The end of the list that was written last.
 fn offset(length: usize) -> Result<i32> {
-    i32::try_from(length).map_err(|_| {
-        DataFusionError::Execution("the lists of one batch have more than 2147483647 elements".to_owned())
-    })
+    i32::try_from(length)
+        .map_err(|_| DataFusionError::Execution("the lists of one batch have more than 2147483647 elements".to_owned()))
 }
 
 /// A mistake of the program, not of the user.

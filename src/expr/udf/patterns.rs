@@ -4,9 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, BooleanArray, ListArray, NullBufferBuilder, StringViewArray, StringViewBuilder,
-};
+use arrow::array::{Array, BooleanArray, ListArray, NullBufferBuilder, StringViewArray, StringViewBuilder};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::common::{DataFusionError, Result};

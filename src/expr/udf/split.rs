@@ -178,16 +178,10 @@ mod tests {
 
     #[test]
     fn unicode() {
-        assert_eq!(split_one("grüße an alle aus Überlingen am schönen See", " "), [
-            "grüße",
-            "an",
-            "alle",
-            "aus",
-            "Überlingen",
-            "am",
-            "schönen",
-            "See"
-        ]);
+        assert_eq!(
+            split_one("grüße an alle aus Überlingen am schönen See", " "),
+            ["grüße", "an", "alle", "aus", "Überlingen", "am", "schönen", "See"]
+        );
         assert_eq!(split_one("日本語→とても長い文字列です→終", "→"), ["日本語", "とても長い文字列です", "終"]);
     }
 

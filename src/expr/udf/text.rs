@@ -201,7 +201,7 @@ mod tests {
     fn white_space() {
         let values = texts(&[Some(" a long text with spaces around \t\r\n"), Some("  "), None]);
         let trim = |side: Side| -> Vec<Option<String>> {
-            let trimmed = evaluate(&side, &[values.clone()]);
+            let trimmed = evaluate(&side, std::slice::from_ref(&values));
             trimmed.as_string_view().iter().map(|text| text.map(str::to_owned)).collect()
         };
         let text = |text: &str| Some(text.to_owned());

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::Start;
 use super::clean::After;
 use super::listing::{Found, Place};
 use super::range::Decoding;
-use super::Start;
 use crate::sources::{Block, Clock, Limit, Offset, Source, SourceContext, SourceError};
 
 /// What is read, and how.

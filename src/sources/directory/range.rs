@@ -13,11 +13,11 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
-use super::listing::Found;
 use super::FILE_COLUMN;
-use crate::formats::{parquet, BadRows, Decode, Decoded, FormatError, InputFormat, BATCH_ROWS};
+use super::listing::Found;
+use crate::formats::{BATCH_ROWS, BadRows, Decode, Decoded, FormatError, InputFormat, parquet};
 use crate::schema::Schema;
-use crate::sources::block::{project, Pieces};
+use crate::sources::block::{Pieces, project};
 use crate::sources::{Block, ReadBlock, SourceError};
 
 /// A longer file of lines is read by several workers.
@@ -258,9 +258,9 @@ impl Columns {
         let mut decoded = project(decoded, &self.of_format)?;
         if let Some(file) = &mut self.file {
             for batch in &mut decoded.batches {
-                *batch = file.add_to(batch).map_err(|error| {
-                    SourceError::Lost(format!("internal error, please report it: {error}"))
-                })?;
+                *batch = file
+                    .add_to(batch)
+                    .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
             }
         }
         Ok(decoded)

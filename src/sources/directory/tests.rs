@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sources::receiver::testing::{check, context, rows, texts, ManualClock, ALL};
+use crate::sources::receiver::testing::{ALL, ManualClock, check, context, rows, texts};
 
 struct Folder {
     folder: TempDir,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::connection::{receive, End, Rules};
-use crate::sources::receiver::BlockSender;
+use super::connection::{End, Rules, receive};
 use crate::sources::SourceError;
+use crate::sources::receiver::BlockSender;
 
 /// The first pause between two attempts to connect; it doubles from one attempt to the next.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

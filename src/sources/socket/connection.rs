@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 use crate::formats::text::count_lines;
-use crate::sources::receiver::BlockSender;
 use crate::sources::SourceError;
+use crate::sources::receiver::BlockSender;
 use crate::spec::{OnError, Size};
 
 /// A block is cut at this size even if the block interval has not passed.
@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::formats::InputFormat;
-    use crate::sources::receiver::{self, testing, ReceiverSource};
+    use crate::sources::receiver::{self, ReceiverSource, testing};
     use crate::sources::{Offset, Source};
 
     fn rules() -> Rules {

@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{receive, End, Rules};
-use crate::sources::receiver::BlockSender;
+use super::connection::{End, Rules, receive};
 use crate::sources::SourceError;
+use crate::sources::receiver::BlockSender;
 
 /// More clients have to wait; each one has a buffer.
 const MAX_CLIENTS: usize = 4096;

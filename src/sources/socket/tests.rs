@@ -4,8 +4,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::sources::receiver::testing::{check, context, texts, ALL};
 use crate::sources::receiver::ReceiverSource;
+use crate::sources::receiver::testing::{ALL, check, context, texts};
 
 fn rules() -> Rules {
     Rules {

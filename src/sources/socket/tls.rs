@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio_rustls::rustls::crypto::{aws_lc_rs, CryptoProvider};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -71,7 +71,7 @@ pub(super) fn connector(settings: &Tls, host: &str) -> Result<(TlsConnector, Ser
     };
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
+        .map_err(wrong)?
         .with_root_certificates(roots);
     let config = match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => config
@@ -85,11 +85,10 @@ pub(super) fn connector(settings: &Tls, host: &str) -> Result<(TlsConnector, Ser
 /// What a server needs. Reads files.
 pub(super) fn acceptor(settings: &Tls) -> Result<TlsAcceptor, SourceError> {
     let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else {
-        return Err(wrong("a server needs `cert` and `key`".to_owned()));
+        return Err(wrong("a server needs `cert` and `key`"));
     };
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?;
+    let config =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(wrong)?;
     let config = match &settings.ca {
         Some(path) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted(path)?), provider())
@@ -147,7 +146,7 @@ fn private_key(path: &str) -> Result<PrivateKeyDer<'static>, SourceError> {
         .map_err(|error| wrong(format!("the private key in `{path}` cannot be read: {error}")))
 }
 
-fn wrong(message: String) -> SourceError {
+fn wrong(message: impl std::fmt::Display) -> SourceError {
     SourceError::Settings(format!("TLS: {message}"))
 }
 
