@@ -42,7 +42,7 @@ fn json(findings: &[Diagnostic], format: Format) -> Value {
 
 #[test]
 fn human() {
-    insta::assert_snapshot!(show(&samples(), Format::Human), @"");
+    insta::assert_snapshot!(show(&samples(), Format::Human));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn sarif() {
     assert_eq!(driver["rules"][3]["defaultConfiguration"]["level"], "warning");
     let page = driver["rules"][0]["help"]["markdown"].as_str().unwrap_or_default();
     assert!(page.starts_with("# SR0101: "), "{page}");
-    insta::assert_snapshot!(format!("{:#}", run["results"]), @"");
+    insta::assert_snapshot!(format!("{:#}", run["results"]));
 }
 
 #[test]
@@ -211,5 +211,5 @@ fn sarif_paths_are_uris() {
 
 #[test]
 fn junit() {
-    insta::assert_snapshot!(show(&samples(), Format::Junit), @"");
+    insta::assert_snapshot!(show(&samples(), Format::Junit));
 }
