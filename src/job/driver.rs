@@ -44,35 +44,12 @@ pub struct Summary {
     pub rows_out: u64,
 }
 
-/// Runs a pipeline until it is stopped, its sources are finished, or the options end it.
-///
-/// # Errors
-/// When it cannot start or a batch fails.
-pub async fn run(
-    prepared: Prepared,
-    mut control: mpsc::Receiver<Control>,
-    options: Options,
-    runtime: Runtime,
-) -> Result<Summary, RunError> {
-    let engine = reload::start(prepared, &runtime).await?;
-    let times = BatchTimes::new(engine.plan.batch_interval.as_millis(), runtime.clock.now());
-    let delays = DelayWatch::new(engine.plan.batch_interval.to_std());
-    let deadline =
-        options.run_for.map(|span| runtime.clock.now() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
-    let mut driver = Driver { engine, times, delays, summary: Summary::default(), options, runtime };
-    let result = driver.batches(&mut control, deadline).await;
-    // Also after a failure: connections are closed and threads end.
-    for running in driver.engine.sources.values_mut() {
-        running.source.stop().await;
-    }
-    result?;
-    Ok(driver.summary)
-}
-
-struct Driver {
+/// A pipeline whose sources and sinks have started.
+pub struct Job {
     engine: Engine,
     times: BatchTimes,
     delays: DelayWatch,
+    deadline: Option<i64>,
     summary: Summary,
     options: Options,
     runtime: Runtime,
@@ -85,10 +62,43 @@ enum Wake {
     Deadline,
 }
 
-impl Driver {
-    async fn batches(&mut self, control: &mut mpsc::Receiver<Control>, deadline: Option<i64>) -> Result<(), RunError> {
+impl Job {
+    /// Starts the sources and sinks.
+    ///
+    /// # Errors
+    /// The first one that cannot start.
+    pub async fn start(prepared: Prepared, options: Options, runtime: Runtime) -> Result<Self, RunError> {
+        let engine = reload::start(prepared, &runtime).await?;
+        let now = runtime.clock.now();
+        let until = |span: Duration| now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        Ok(Self {
+            times: BatchTimes::new(engine.plan.batch_interval.as_millis(), now),
+            delays: DelayWatch::new(engine.plan.batch_interval.to_std()),
+            deadline: options.run_for.map(until),
+            engine,
+            summary: Summary::default(),
+            options,
+            runtime,
+        })
+    }
+
+    /// Runs batches until the job is stopped, its sources are finished, or the options end it.
+    ///
+    /// # Errors
+    /// When a batch fails.
+    pub async fn run(mut self, mut control: mpsc::Receiver<Control>) -> Result<Summary, RunError> {
+        let result = self.batches(&mut control).await;
+        // Also after a failure: connections are closed and threads end.
+        for running in self.engine.sources.values_mut() {
+            running.source.stop().await;
+        }
+        result?;
+        Ok(self.summary)
+    }
+
+    async fn batches(&mut self, control: &mut mpsc::Receiver<Control>) -> Result<(), RunError> {
         loop {
-            match self.wait(control, deadline).await {
+            match self.wait(control).await {
                 Wake::Asked(Control::Reload(prepared)) => {
                     self.reload(*prepared).await?;
                     continue;
@@ -112,7 +122,8 @@ impl Driver {
         }
     }
 
-    async fn wait(&mut self, control: &mut mpsc::Receiver<Control>, deadline: Option<i64>) -> Wake {
+    async fn wait(&mut self, control: &mut mpsc::Receiver<Control>) -> Wake {
+        let deadline = self.deadline;
         let due = if self.runtime.available_now { i64::MIN } else { self.times.next() };
         let clock = &self.runtime.clock;
         if deadline.is_some_and(|deadline| clock.now() >= deadline) {

@@ -6,6 +6,8 @@
 mod driver;
 mod reload;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::logical;
 use crate::plan::{self, Plan};
 use crate::spec::{self, ProcessEnvironment};
 
-pub use driver::{Control, OnProgress, Options, Summary, run};
+pub use driver::{Control, Job, OnProgress, Options, Summary};
 
 /// A pipeline that is ready to run: checked and planned.
 pub struct Prepared {
@@ -37,7 +39,10 @@ pub fn load(path: &Path, overrides: &[(String, String)], findings: &mut Vec<Diag
         }
     };
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    plan::load(&file, &ProcessEnvironment { folder }, overrides, findings)
+    let environment = ProcessEnvironment::new(folder);
+    let mut plan = plan::load(&file, &environment, overrides, findings)?;
+    plan.includes = environment.files();
+    Some(plan)
 }
 
 /// Plans the stages of a checked pipeline.

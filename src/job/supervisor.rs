@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::FileWatch;
-use super::{Control, Options, Prepared, Summary, driver, load, prepare};
-use crate::diagnostic::{Diagnostic, has_errors};
+use super::{Control, Job, Options, Prepared, Summary, load, prepare};
+use crate::diagnostic::Diagnostic;
 use crate::engine::{RunError, Runtime};
 use crate::plan::Plan;
+use crate::spec::Node;
 
 /// What the supervisor reacts to from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +74,10 @@ pub fn is_pipeline(file: &Path) -> bool {
 struct RunningJob {
     control: mpsc::Sender<Control>,
     /// What runs, to tell whether a file really changed.
-    text: String,
-    /// The text that was refused last, so that it is refused once.
-    refused: Option<String>,
+    document: Node,
+    includes: Vec<PathBuf>,
+    /// Its file is gone, so it is about to end.
+    leaving: bool,
 }
 
 /// Runs the pipelines until they end or a signal comes.
@@ -90,7 +92,7 @@ pub async fn supervise(
     mut signals: mpsc::Receiver<Signal>,
 ) -> Result<Summary, Failure> {
     let (finished, mut ends) = mpsc::channel::<(PathBuf, String, Result<Summary, RunError>)>(16);
-    let mut supervisor = Supervisor { settings, runtime, jobs: BTreeMap::new(), finished };
+    let mut supervisor = Supervisor { settings, runtime, jobs: BTreeMap::new(), refused: BTreeMap::new(), finished };
     for (path, plan) in plans {
         supervisor.start(path, plan).await;
     }
@@ -98,6 +100,7 @@ pub async fn supervise(
     if watch.is_some() {
         // What changed before the watch began.
         supervisor.look().await;
+        watch = supervisor.watch();
     }
     let mut total = Summary::default();
     let mut failure = None;
@@ -106,7 +109,7 @@ pub async fn supervise(
     while !supervisor.jobs.is_empty() || (following && !stopping) {
         tokio::select! {
             Some((path, name, result)) = ends.recv() => {
-                supervisor.jobs.remove(&path);
+                let left = supervisor.jobs.remove(&path).is_some_and(|job| job.leaving);
                 match result {
                     Ok(summary) => {
                         total.batches += summary.batches;
@@ -121,7 +124,7 @@ pub async fn supervise(
                     }
                 }
                 // Pipelines that end by themselves end the run, also that of a folder.
-                stopping |= supervisor.jobs.is_empty();
+                stopping |= supervisor.jobs.is_empty() && !left;
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Stop => {
@@ -130,7 +133,11 @@ pub async fn supervise(
                 }
                 Signal::Reload => supervisor.look().await,
             },
-            () = changed(&mut watch) => supervisor.look().await,
+            () = changed(&mut watch) => {
+                supervisor.look().await;
+                // Other files may be included now, and links may point elsewhere.
+                watch = supervisor.watch();
+            }
         }
     }
     failure.map_or(Ok(total), Err)
@@ -147,6 +154,8 @@ struct Supervisor {
     settings: Settings,
     runtime: Runtime,
     jobs: BTreeMap<PathBuf, RunningJob>,
+    /// What was wrong with files that were refused, so that it is said once.
+    refused: BTreeMap<PathBuf, String>,
     finished: mpsc::Sender<(PathBuf, String, Result<Summary, RunError>)>,
 }
 
@@ -156,7 +165,10 @@ impl Supervisor {
             return None;
         }
         let mut paths = vec![self.settings.path.clone()];
-        paths.extend(self.jobs.keys().cloned());
+        for (path, job) in &self.jobs {
+            paths.push(path.clone());
+            paths.extend(job.includes.iter().cloned());
+        }
         FileWatch::new(&paths)
             .map_err(|error| tracing::warn!("changes of the file are not noticed ({error}); send SIGHUP to reload"))
             .ok()
@@ -164,7 +176,7 @@ impl Supervisor {
 
     /// Starts a pipeline as a task of the worker threads.
     async fn start(&mut self, path: PathBuf, plan: Plan) {
-        let text = plan.file.text().to_owned();
+        let (document, includes) = (plan.document.clone(), plan.includes.clone());
         let (control, asked) = mpsc::channel(4);
         let (runtime, options, finished) = (self.runtime.clone(), self.settings.options.clone(), self.finished.clone());
         let name = plan.name.clone();
@@ -176,14 +188,14 @@ impl Supervisor {
                 let prepared = prepare(plan).await?;
                 // Nobody waits any more if the supervisor has gone.
                 let _ = ready.send(());
-                driver::run(prepared, asked, options, runtime).await
+                Job::start(prepared, options, runtime).await?.run(asked).await
             });
             let result = job.await.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())));
             let _ = finished.send((job_path, name, result)).await;
         });
         // An error before the start arrives through `finished`.
         let _ = started.await;
-        self.jobs.insert(path, RunningJob { control, text, refused: None });
+        self.jobs.insert(path, RunningJob { control, document, includes, leaving: false });
     }
 
     async fn stop_all(&self) {
@@ -213,47 +225,61 @@ impl Supervisor {
             tracing::warn!(file = %path.display(), "the file is gone; the pipeline runs on");
             return;
         }
-        if let Some(job) = self.jobs.get(path) {
+        if let Some(job) = self.jobs.get_mut(path).filter(|job| !job.leaving) {
+            job.leaving = true;
             tracing::info!(file = %path.display(), "the file is gone, its pipeline stops");
             let _ = job.control.send(Control::Stop).await;
         }
     }
 
+    /// Loads a file; starts it, or swaps it in where it says something else than what runs.
     async fn look_at(&mut self, path: PathBuf) {
         // Half a file, or none, is seen while it is being saved; the next event brings the rest.
-        let Ok(text) = std::fs::read_to_string(&path) else { return };
-        if let Some(job) = self.jobs.get(&path)
-            && (job.text == text || job.refused.as_ref() == Some(&text))
-        {
+        if !std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
             return;
         }
         let mut findings = Vec::new();
         let plan = load(&path, &self.settings.overrides, &mut findings);
-        (self.settings.show_findings)(&findings);
-        let Some(plan) = plan.filter(|_| !has_errors(&findings)) else {
-            if let Some(job) = self.jobs.get_mut(&path) {
-                tracing::error!(file = %path.display(), "not reloaded, the old version runs on: the changed file has errors");
-                job.refused = Some(text);
-            }
+        let Some(plan) = plan else {
+            self.refuse(path, &findings);
             return;
         };
+        self.refused.remove(&path);
         match self.jobs.get_mut(&path) {
+            Some(job) if job.document == plan.document || job.leaving => {}
+            Some(job) => {
+                (self.settings.show_findings)(&findings);
+                let (document, includes) = (plan.document.clone(), plan.includes.clone());
+                match prepare_on(&self.runtime, plan).await {
+                    Ok(prepared) => {
+                        (job.document, job.includes) = (document, includes);
+                        // A job that has ended by itself has told so.
+                        let _ = job.control.send(Control::Reload(Box::new(prepared))).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(file = %path.display(), "not reloaded, the old version runs on: {error}");
+                    }
+                }
+            }
             None => {
+                (self.settings.show_findings)(&findings);
                 tracing::info!(file = %path.display(), "a new file, its pipeline starts");
                 self.start(path, plan).await;
             }
-            Some(job) => match prepare_on(&self.runtime, plan).await {
-                Ok(prepared) => {
-                    job.text = text;
-                    job.refused = None;
-                    let _ = job.control.send(Control::Reload(Box::new(prepared))).await;
-                }
-                Err(error) => {
-                    tracing::error!(file = %path.display(), "not reloaded, the old version runs on: {error}");
-                    job.refused = Some(text);
-                }
-            },
         }
+    }
+
+    /// Says once what is wrong with a changed file.
+    fn refuse(&mut self, path: PathBuf, findings: &[Diagnostic]) {
+        let told = |finding: &Diagnostic| format!("{:?} {}\n", finding.span, finding.message);
+        let reason: String = findings.iter().map(told).collect();
+        if self.refused.get(&path) == Some(&reason) {
+            return;
+        }
+        (self.settings.show_findings)(findings);
+        let fate = if self.jobs.contains_key(&path) { "the old version runs on" } else { "it does not run" };
+        tracing::error!(file = %path.display(), "not reloaded, {fate}: the changed file has errors");
+        self.refused.insert(path, reason);
     }
 }
 

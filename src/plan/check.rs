@@ -35,6 +35,8 @@ pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan
         sources: planned_sources,
         streams: planned_streams?,
         sinks: planned_sinks,
+        document: pipeline.document.clone(),
+        includes: Vec::new(),
     };
     collisions::check(pipeline, &plan, findings);
     Some(plan)

@@ -6,6 +6,7 @@ mod collisions;
 pub mod json_schema;
 mod wiring;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile};
@@ -37,6 +38,10 @@ pub struct Plan {
     pub streams: Vec<PlannedStream>,
     /// In the order of the file.
     pub sinks: Vec<PlannedSink>,
+    /// The whole file with everything filled in, for telling whether it changed.
+    pub document: Node,
+    /// The other files it was made from: schemas and secrets.
+    pub includes: Vec<PathBuf>,
 }
 
 /// A source that passed its check.

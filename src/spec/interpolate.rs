@@ -1,6 +1,7 @@
 //! `${env:NAME}`, `${file:/path}`, `${var:name}` inside scalar values, after parsing.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::document::{Node, Scalar, Value};
 use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
@@ -20,8 +21,22 @@ pub trait Environment {
 /// The process's own environment; relative paths start at the folder of the pipeline file.
 #[derive(Debug)]
 pub struct ProcessEnvironment {
-    /// The folder of the pipeline file.
-    pub folder: std::path::PathBuf,
+    folder: PathBuf,
+    read: Mutex<Vec<PathBuf>>,
+}
+
+impl ProcessEnvironment {
+    /// For a pipeline file in this folder.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, read: Mutex::default() }
+    }
+
+    /// The files that were asked for, also those that could not be read.
+    #[must_use]
+    pub fn files(self) -> Vec<PathBuf> {
+        self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Environment for ProcessEnvironment {
@@ -31,7 +46,10 @@ impl Environment for ProcessEnvironment {
     }
 
     fn read_file(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(self.folder.join(path)).map_err(|error| error.to_string())
+        let path = self.folder.join(path);
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        text
     }
 }
 

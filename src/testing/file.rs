@@ -124,7 +124,7 @@ fn load_pipeline(
         }
     };
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    let environment = TestEnvironment { variables: &tests.env, process: ProcessEnvironment { folder } };
+    let environment = TestEnvironment { variables: &tests.env, process: ProcessEnvironment::new(folder) };
     let overrides: Vec<(String, String)> = tests.set.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut of_pipeline = Vec::new();
     let plan = plan::load(&pipeline, &environment, &overrides, &mut of_pipeline);

@@ -159,3 +159,27 @@ fn files_of_a_folder_come_and_go() {
 fn link(target: &str, at: &Path) {
     std::os::unix::fs::symlink(target, at).unwrap();
 }
+
+#[test]
+fn a_changed_schema_file_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TextServer::start();
+    write(folder.path(), "schemas/row.yaml", "value: string\n");
+    let text = pipeline(server.port(), "value").replace(
+        "    socket: { host: 127.0.0.1, ",
+        "    socket: { format: { json: { schema: schemas/row.yaml } }, host: 127.0.0.1, ",
+    );
+    write(folder.path(), "p.yaml", &text);
+    let running = Running::start(folder.path(), &["p.yaml"]);
+    let mut client = server.accept();
+    send(&mut client, "{\"value\":\"x\"}\n");
+    running.wait_for("the row", |line| value(line).as_deref() == Some("x"));
+    write(folder.path(), "schemas/row.yaml", "valeu: string\n");
+    running.wait_for_log("there is no column `value`");
+    write(folder.path(), "schemas/row.yaml", "value: string\nmore: long\n");
+    running.wait_for_log("reloaded: ");
+    // The source's columns changed, so it connects anew.
+    let mut client = server.accept();
+    send(&mut client, "{\"value\":\"y\",\"more\":1}\n");
+    running.wait_for("the row", |line| value(line).as_deref() == Some("y"));
+}

@@ -1,0 +1,161 @@
+//! Jobs on a clock that is turned by hand: the i-th batch and what it did.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::diagnostic::SourceFile;
+use crate::engine::Progress;
+use crate::engine::clock::ManualClock;
+use crate::sinks::Terminal;
+
+/// Keeps what is printed.
+#[derive(Default)]
+struct Printed(Mutex<String>);
+
+impl Terminal for Printed {
+    fn print(&self, text: &str) -> std::io::Result<()> {
+        self.0.lock().unwrap().push_str(text);
+        Ok(())
+    }
+}
+
+fn plan(text: &str) -> Plan {
+    let file = Arc::new(SourceFile::new("p.yaml", text));
+    let mut findings = Vec::new();
+    let plan = plan::load(&file, &ProcessEnvironment::new(PathBuf::new()), &[], &mut findings);
+    plan.unwrap_or_else(|| panic!("{findings:?}"))
+}
+
+/// A running job with the means to turn its clock and to hear of its batches.
+struct Harness {
+    clock: Arc<ManualClock>,
+    printed: Arc<Printed>,
+    control: mpsc::Sender<Control>,
+    batches: mpsc::UnboundedReceiver<Progress>,
+    job: tokio::task::JoinHandle<Result<Summary, RunError>>,
+}
+
+impl Harness {
+    async fn start(text: &str, options: Options) -> Self {
+        let clock = Arc::new(ManualClock::new(100_000));
+        let printed = Arc::new(Printed::default());
+        let (control, asked) = mpsc::channel(4);
+        let (heard, batches) = mpsc::unbounded_channel();
+        let on_progress: OnProgress = Arc::new(move |_, progress| {
+            let _ = heard.send(progress.clone());
+        });
+        let handle = tokio::runtime::Handle::current();
+        let runtime = Runtime {
+            clock: Arc::<ManualClock>::clone(&clock),
+            terminal: Arc::<Printed>::clone(&printed),
+            io: handle.clone(),
+            workers: handle,
+            available_now: false,
+        };
+        let prepared = prepare(plan(text)).await.unwrap();
+        let options = Options { on_progress: Some(on_progress), ..options };
+        let job = tokio::spawn(Job::start(prepared, options, runtime).await.unwrap().run(asked));
+        Self { clock, printed, control, batches, job }
+    }
+
+    /// Turns the clock to the time of the next batch, or further, and waits for that batch.
+    async fn batch_at(&mut self, time: i64) -> Progress {
+        self.clock.turn_to(time);
+        self.batches.recv().await.unwrap()
+    }
+
+    async fn end(self) -> (Summary, String) {
+        let summary = self.job.await.unwrap().unwrap();
+        let text = self.printed.0.lock().unwrap().clone();
+        (summary, text)
+    }
+}
+
+const TICKS: &str = "name: p
+batch_interval: 1s
+engine: { parallelism: 2 }
+sources: { ticks: { rate: { rows_per_second: 2 } } }
+transforms:
+  - map: { n: counter }
+sinks: { out: { console: { format: json } } }
+";
+
+#[tokio::test]
+async fn a_late_engine_runs_every_batch_with_its_own_rows() {
+    let mut job = Harness::start(TICKS, Options::default()).await;
+    let first = job.batch_at(101_000).await;
+    assert_eq!((first.batch.id, first.batch.time, first.rows_in()), (0, 101_000, 2));
+    // The clock jumps over three batches: none is left out, each has its rows and its delay.
+    job.clock.turn_to(104_000);
+    for (id, time) in [(1, 102_000), (2, 103_000), (3, 104_000)] {
+        let progress = job.batches.recv().await.unwrap();
+        assert_eq!((progress.batch.id, progress.batch.time, progress.rows_in()), (id, time, 2));
+        assert_eq!(progress.scheduling_delay.as_millis(), 104_000 - time as u128);
+    }
+    job.control.send(Control::Stop).await.unwrap();
+    let (summary, printed) = job.end().await;
+    assert_eq!(summary, Summary { batches: 4, rows_in: 8, rows_out: 8 });
+    let expected: String = (0..8).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    assert_eq!(printed, expected);
+}
+
+#[tokio::test]
+async fn options_end_a_run() {
+    let mut job = Harness::start(TICKS, Options { batches: Some(2), ..Options::default() }).await;
+    job.batch_at(101_000).await;
+    job.batch_at(102_000).await;
+    assert_eq!(job.end().await.0.batches, 2);
+
+    let run_for = Some(std::time::Duration::from_millis(2_500));
+    let mut job = Harness::start(TICKS, Options { run_for, ..Options::default() }).await;
+    job.batch_at(101_000).await;
+    job.batch_at(102_000).await;
+    job.clock.turn_to(102_500);
+    assert_eq!(job.end().await.0.batches, 2);
+}
+
+#[tokio::test]
+async fn a_reload_between_batches_keeps_sources_and_loses_nothing() {
+    let mut job = Harness::start(TICKS, Options::default()).await;
+    job.batch_at(101_000).await;
+    let changed = TICKS.replace("n: counter", "n: counter * 10");
+    job.control.send(Control::Reload(Box::new(prepare(plan(&changed)).await.unwrap()))).await.unwrap();
+    job.batch_at(102_000).await;
+    // Another interval: batch times are multiples of the new one, later than those that were.
+    let slower = changed.replace("batch_interval: 1s", "batch_interval: 5s");
+    job.control.send(Control::Reload(Box::new(prepare(plan(&slower)).await.unwrap()))).await.unwrap();
+    let progress = job.batch_at(105_000).await;
+    assert_eq!((progress.batch.time, progress.rows_in()), (105_000, 6));
+    job.control.send(Control::Stop).await.unwrap();
+    let (summary, printed) = job.end().await;
+    assert_eq!(summary.rows_in, 10);
+    let values: Vec<u64> = [0, 1].into_iter().chain((2..10).map(|n| n * 10)).collect();
+    let expected: String = values.iter().map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    assert_eq!(printed, expected);
+}
+
+#[tokio::test]
+async fn a_failing_batch_ends_the_run_with_the_reason() {
+    let text = "sources: { in: { rows: { values: ['{}', 'x'] } } }
+transforms:
+  - parse: { json: { schema: { a: int } } }
+sinks: { out: { discard: {} } }
+";
+    let job = Harness::start(text, Options::default()).await;
+    job.clock.turn_to(200_000);
+    let error = job.job.await.unwrap().unwrap_err();
+    assert!(error.to_string().starts_with("sink `out`: `parse` cannot decode a row"), "{error}");
+}
+
+#[tokio::test]
+async fn finite_sources_end_the_run() {
+    let text = "sources: { in: { rows: { values: [1, 2, 3], per_batch: 2 } } }
+sinks: { out: { console: { format: json } } }
+";
+    let mut job = Harness::start(text, Options::default()).await;
+    job.batch_at(101_000).await;
+    job.batch_at(102_000).await;
+    assert_eq!(job.end().await.0, Summary { batches: 2, rows_in: 3, rows_out: 3 });
+}
