@@ -68,7 +68,7 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     run_for: Option<Duration>,
     /// Stop after so many batches
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     batches: Option<u64>,
     /// Process what is there, then stop; batches follow each other without waiting
     #[arg(long)]
@@ -152,7 +152,7 @@ impl Threads {
 
     fn runtime(&self, terminal: Arc<dyn Terminal>, available_now: bool) -> Runtime {
         Runtime {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::start()),
             terminal,
             io: self.io.handle().clone(),
             workers: self.workers.handle().clone(),

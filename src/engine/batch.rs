@@ -120,7 +120,8 @@ impl Engine {
                 ends.insert(name.clone(), running.offset.clone());
                 continue;
             }
-            let rate = rate_limit(running);
+            // At the end there is no next batch that could take the rest.
+            let rate = if reach == Reach::Received { None } else { rate_limit(running) };
             let limit = Limit { until, rows: rate.map(|rate| (rate * interval).ceil().max(1.0) as u64) };
             let end = running.source.latest(limit).await.map_err(|error| source_error(name, error))?;
             ends.insert(name.clone(), end);

@@ -1,23 +1,36 @@
 //! The machine's clock, and one that tests turn by hand.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::sources::Clock;
 
-/// The machine's clock. Waiting is by a monotonic clock, so a clock that is set back stops nothing.
-#[derive(Debug, Default)]
-pub struct SystemClock;
+/// The machine's clock as it was at the start, going on by the monotonic one: a clock that is set
+/// back or forward while a pipeline runs moves no batch.
+#[derive(Debug)]
+pub struct SystemClock {
+    epoch_millis: i64,
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Reads the time.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time")]
+    pub fn start() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { epoch_millis: i64::try_from(since.as_millis()).unwrap_or(i64::MAX), start: Instant::now() }
+    }
+}
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the time")]
     fn now(&self) -> i64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        let since = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.epoch_millis.saturating_add(since)
     }
 
     async fn sleep_until(&self, time: i64) {

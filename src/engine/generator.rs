@@ -27,6 +27,11 @@ impl BatchTimes {
         self.next = self.next.saturating_add(self.interval);
     }
 
+    /// The next batch comes after this time, where an earlier run has been further.
+    pub fn skip_past(&mut self, time: i64) {
+        self.next = self.next.max(next_multiple(self.interval, time));
+    }
+
     /// Batches follow another interval from now on, later than those that were.
     pub fn change_interval(&mut self, interval: u64) {
         let last = self.next - self.interval;
@@ -36,7 +41,7 @@ impl BatchTimes {
 }
 
 fn next_multiple(interval: i64, after: i64) -> i64 {
-    (after.div_euclid(interval) + 1).saturating_mul(interval)
+    (after.div_euclid(interval).saturating_add(1)).saturating_mul(interval)
 }
 
 #[cfg(test)]

@@ -43,10 +43,27 @@ pub fn state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBui
 /// # Errors
 /// Where the text is no single query.
 pub fn tables(sql: &str) -> Result<Vec<String>> {
+    check_size(sql)?;
     let state = planning_state();
     let statement = state.sql_to_statement(sql, &datafusion::config::Dialect::Generic)?;
     let references = state.resolve_table_references(&statement)?;
     Ok(references.into_iter().map(|reference| reference.table().to_owned()).collect())
+}
+
+/// Refuses what would need a deep stack: long chains of operators or set operations nest.
+fn check_size(sql: &str) -> Result<()> {
+    const MAX_PARTS: usize = 200;
+    let symbols = sql.chars().filter(|c| "+-*/%|&<>=^~".contains(*c)).count();
+    let nesting = |word: &str| {
+        ["and", "or", "union", "intersect", "except", "not", "join"].iter().any(|it| word.eq_ignore_ascii_case(it))
+    };
+    let words = sql.split(|c: char| !c.is_alphanumeric()).filter(|word| nesting(word)).count();
+    if symbols + words > MAX_PARTS {
+        return Err(DataFusionError::Plan(format!(
+            "the query has more than {MAX_PARTS} operators: split it into steps"
+        )));
+    }
+    Ok(())
 }
 
 /// A table without rows, for finding out a query's columns.

@@ -110,6 +110,14 @@ pub(super) fn check_columns(schema: &Schema) -> Result<(), String> {
     }
 }
 
+impl CsvInput {
+    /// The characters that give others another meaning: the quote and the escape.
+    #[must_use]
+    pub fn quotes(&self) -> Vec<char> {
+        std::iter::once(self.quote).chain(self.escape).map(|it| char::from(it.0)).collect()
+    }
+}
+
 /// One ASCII character that can divide fields: no line break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ascii(u8);

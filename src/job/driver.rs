@@ -55,6 +55,11 @@ pub struct Job {
     runtime: Runtime,
 }
 
+/// The last batch that an earlier run has left at any sink.
+fn last_time(engine: &Engine) -> i64 {
+    engine.sinks.values().filter_map(|sink| sink.last_time()).max().unwrap_or(i64::MIN)
+}
+
 /// What ended the wait for a batch's time.
 enum Wake {
     Due,
@@ -71,8 +76,10 @@ impl Job {
         let engine = reload::start(prepared, &runtime).await?;
         let now = runtime.clock.now();
         let until = |span: Duration| now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        let mut times = BatchTimes::new(engine.plan.batch_interval.as_millis(), now);
+        times.skip_past(last_time(&engine));
         Ok(Self {
-            times: BatchTimes::new(engine.plan.batch_interval.as_millis(), now),
+            times,
             delays: DelayWatch::new(engine.plan.batch_interval.to_std()),
             deadline: options.run_for.map(until),
             engine,
@@ -183,6 +190,7 @@ impl Job {
                     self.times.change_interval(interval.as_millis());
                 }
                 self.delays = DelayWatch::new(interval.to_std());
+                self.times.skip_past(last_time(&self.engine));
                 tracing::info!(pipeline = name, "reloaded: {changes}");
                 Ok(())
             }

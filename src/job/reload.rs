@@ -197,8 +197,12 @@ async fn build_changed(
     let mut sources = BTreeMap::new();
     for (index, source) in free.iter().chain(&waiting).enumerate() {
         if index == free.len() {
+            let wanted = ports(&plan.sources, &changes.new_sources);
             for name in &changes.left_sources {
-                engine.sources.remove(name);
+                let own = ports(&engine.plan.sources, std::slice::from_ref(name));
+                if own.iter().any(|port| wanted.contains(port)) {
+                    engine.sources.remove(name);
+                }
             }
         }
         let resume = resume_point(engine, source);

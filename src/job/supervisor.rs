@@ -92,7 +92,14 @@ pub async fn supervise(
     mut signals: mpsc::Receiver<Signal>,
 ) -> Result<Summary, Failure> {
     let (finished, mut ends) = mpsc::channel::<(PathBuf, String, Result<Summary, RunError>)>(16);
-    let mut supervisor = Supervisor { settings, runtime, jobs: BTreeMap::new(), refused: BTreeMap::new(), finished };
+    let mut supervisor = Supervisor {
+        settings,
+        runtime,
+        jobs: BTreeMap::new(),
+        ended: BTreeMap::new(),
+        refused: BTreeMap::new(),
+        finished,
+    };
     for (path, plan) in plans {
         supervisor.start(path, plan).await;
     }
@@ -100,7 +107,6 @@ pub async fn supervise(
     if watch.is_some() {
         // What changed before the watch began.
         supervisor.look().await;
-        watch = supervisor.watch();
     }
     let mut total = Summary::default();
     let mut failure = None;
@@ -109,7 +115,9 @@ pub async fn supervise(
     while !supervisor.jobs.is_empty() || (following && !stopping) {
         tokio::select! {
             Some((path, name, result)) = ends.recv() => {
-                let left = supervisor.jobs.remove(&path).is_some_and(|job| job.leaving);
+                let job = supervisor.jobs.remove(&path);
+                let left = job.as_ref().is_some_and(|job| job.leaving);
+                supervisor.ended.extend(job.map(|job| (path, job.document)));
                 match result {
                     Ok(summary) => {
                         total.batches += summary.batches;
@@ -131,12 +139,15 @@ pub async fn supervise(
                     stopping = true;
                     supervisor.stop_all().await;
                 }
+                Signal::Reload if stopping => {}
                 Signal::Reload => supervisor.look().await,
             },
-            () = changed(&mut watch) => {
+            () = changed(&mut watch), if !stopping => {
                 supervisor.look().await;
-                // Other files may be included now, and links may point elsewhere.
+                // Other files may be included now, and links may point elsewhere. What changes
+                // between two watches is seen by a second look.
                 watch = supervisor.watch();
+                supervisor.look().await;
             }
         }
     }
@@ -154,6 +165,8 @@ struct Supervisor {
     settings: Settings,
     runtime: Runtime,
     jobs: BTreeMap<PathBuf, RunningJob>,
+    /// What ended by itself or failed, so that it is not started again before its file changes.
+    ended: BTreeMap<PathBuf, Node>,
     /// What was wrong with files that were refused, so that it is said once.
     refused: BTreeMap<PathBuf, String>,
     finished: mpsc::Sender<(PathBuf, String, Result<Summary, RunError>)>,
@@ -208,6 +221,7 @@ impl Supervisor {
     /// Compares the files with what runs.
     async fn look(&mut self) {
         let files = pipeline_files(&self.settings.path);
+        self.ended.retain(|path, _| path.exists());
         let gone: Vec<PathBuf> =
             self.jobs.keys().filter(|path| !files.contains(path) || !path.exists()).cloned().collect();
         for path in gone {
@@ -261,6 +275,7 @@ impl Supervisor {
                     }
                 }
             }
+            None if self.ended.get(&path) == Some(&plan.document) => {}
             None => {
                 (self.settings.show_findings)(&findings);
                 tracing::info!(file = %path.display(), "a new file, its pipeline starts");

@@ -159,3 +159,33 @@ sinks: { out: { console: { format: json } } }
     job.batch_at(102_000).await;
     assert_eq!(job.end().await.0, Summary { batches: 2, rows_in: 3, rows_out: 3 });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_and_partitions_do_not_change_an_answer() {
+    // More than a slot gives to one partition, so that four of them work side by side.
+    for parallelism in [1, 4] {
+        let text = format!(
+            "batch_interval: 1s
+engine: {{ parallelism: {parallelism} }}
+sources: {{ ticks: {{ rate: {{ rows_per_second: 100000 }} }} }}
+transforms:
+  - reduce_by_key:
+      key: {{ k: counter % 2 }}
+      values: {{ n: count(), first: first(counter), last: last(counter), least: min(counter), all: size(collect_list(counter)), third: 'element_at(collect_list(counter), 3)' }}
+  - sort: {{ by: [k] }}
+sinks: {{ out: {{ console: {{ format: json }} }} }}
+"
+        );
+        let mut job = Harness::start(&text, Options { batches: Some(2), ..Options::default() }).await;
+        job.batch_at(101_000).await;
+        job.batch_at(102_000).await;
+        let expected: String = [(0, 0), (0, 1), (100_000, 0), (100_000, 1)]
+            .iter()
+            .map(|(base, k)| {
+                let (first, last, third) = (base + k, base + 99_998 + k, base + 4 + k);
+                format!("{{\"k\":{k},\"n\":50000,\"first\":{first},\"last\":{last},\"least\":{first},\"all\":50000,\"third\":{third}}}\n")
+            })
+            .collect();
+        assert_eq!(job.end().await.1, expected, "parallelism {parallelism}");
+    }
+}

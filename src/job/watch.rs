@@ -9,10 +9,14 @@ use tokio::sync::mpsc;
 
 /// A burst of events is over when nothing came for this long.
 const QUIET: Duration = Duration::from_millis(150);
+/// A burst that does not end is looked at after this long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells when something happened around the watched paths.
 pub struct FileWatch {
     events: mpsc::Receiver<()>,
+    /// An event came that nobody has been told of: waiting may be given up and begun again.
+    pending: bool,
     // Watching ends when it is dropped.
     _watcher: RecommendedWatcher,
 }
@@ -38,15 +42,21 @@ impl FileWatch {
         for folder in folders {
             watcher.watch(&folder, RecursiveMode::NonRecursive)?;
         }
-        Ok(Self { events, _watcher: watcher })
+        Ok(Self { events, pending: false, _watcher: watcher })
     }
 
     /// Returns after the next burst of events.
     pub async fn changed(&mut self) {
-        if self.events.recv().await.is_none() {
-            return std::future::pending().await;
+        if !self.pending {
+            if self.events.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            self.pending = true;
         }
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {}
+        let burst = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {} };
+        // However it ends, it is time to look.
+        let _ = tokio::time::timeout(PATIENCE, burst).await;
+        self.pending = false;
     }
 }
 

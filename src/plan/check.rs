@@ -15,6 +15,7 @@ use crate::{sinks, sources, transforms};
 
 /// Blocks shorter than this cost more than they bring, unless batches are as short.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(50);
+const LONGEST_BATCH: Duration = Duration::from_millis(366 * 24 * 3_600_000);
 const DEFAULT_BLOCK: Duration = Duration::from_millis(200);
 
 /// Checks a pipeline. `None` where something is missing to run it; then there are errors in
@@ -67,8 +68,12 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
             "leave it out to use every core".to_owned(),
         );
     }
+    if head.batch_interval > LONGEST_BATCH {
+        let message = format!("the batch interval {} is longer than {LONGEST_BATCH}", head.batch_interval);
+        report(&["batch_interval"], message, "a batch holds its rows until it is cut".to_owned());
+    }
     let block = head.block_interval.unwrap_or_else(|| DEFAULT_BLOCK.min(head.batch_interval));
-    if block.as_millis() == 0 || block > head.batch_interval {
+    if head.block_interval.is_some() && (block.as_millis() == 0 || block > head.batch_interval) {
         let message =
             format!("the block interval {block} does not fit into the batch interval {}", head.batch_interval);
         report(&["block_interval"], message, "it is at most the batch interval".to_owned());

@@ -100,8 +100,13 @@ fn allow_interpolation(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.values_mut().for_each(allow_interpolation);
-            let kind = object.get("type").and_then(Value::as_str).unwrap_or("");
-            if matches!(kind, "integer" | "number" | "boolean") {
+            let is_value = |kind: &str| matches!(kind, "integer" | "number" | "boolean");
+            let kinds = match object.get("type") {
+                Some(Value::String(kind)) => is_value(kind),
+                Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).any(is_value),
+                _ => false,
+            };
+            if kinds {
                 let description = object.remove("description");
                 let default = object.remove("default");
                 let own = Value::Object(std::mem::take(object));

@@ -154,6 +154,10 @@ struct FilesSink {
 
 #[async_trait]
 impl Sink for FilesSink {
+    fn last_time(&self) -> Option<i64> {
+        self.layout.last_time()
+    }
+
     async fn write(&mut self, batch: Batch, partitions: Vec<Partition>) -> Result<(), SinkError> {
         let place = self.layout.place(batch.time);
         let unfinished = place.unfinished.clone();
@@ -302,6 +306,16 @@ impl Layout {
         let probe = self.place(0).unfinished;
         attempt("write into the folder", &self.folder, fs::create_dir(&probe))?;
         remove(&probe)
+    }
+
+    /// The latest time of a batch that is there.
+    fn last_time(&self) -> Option<i64> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let times = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            name.to_str()?.strip_prefix(&self.prefix)?.strip_suffix(&self.suffix)?.parse().ok()
+        });
+        times.max()
     }
 
     fn clean_up(&self) -> Result<(), SinkError> {

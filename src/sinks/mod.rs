@@ -96,6 +96,12 @@ pub trait Sink: Send {
     /// When rows cannot be computed or written. Nothing of the batch must be visible then, as far
     /// as the sink can promise that.
     async fn write(&mut self, batch: Batch, partitions: Vec<Partition>) -> Result<(), SinkError>;
+
+    /// The time of the last batch that an earlier run has left at the sink, where the sink names
+    /// batches by their time: batches of this run come after it, so that they replace none of its.
+    fn last_time(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// Why a sink cannot go on.

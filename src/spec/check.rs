@@ -34,6 +34,13 @@ impl Check<'_> {
         self.component.settings.nearest(path)
     }
 
+    /// Whether something inside the settings has a finding already.
+    #[must_use]
+    pub fn is_known_wrong(&self) -> bool {
+        let own = self.component.settings.span;
+        self.findings.iter().filter_map(|finding| finding.span).any(|at| own.start <= at.start && at.end <= own.end)
+    }
+
     /// Reports a finding at a setting.
     pub fn report(&mut self, code: Code, path: &[&str], message: impl Into<String>, help: Option<String>) {
         let span = self.span(path);

@@ -1,6 +1,6 @@
 //! `${env:NAME}`, `${file:/path}`, `${var:name}` inside scalar values, after parsing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::document::{Node, Scalar, Value};
@@ -47,10 +47,20 @@ impl Environment for ProcessEnvironment {
 
     fn read_file(&self, path: &str) -> Result<String, String> {
         let path = self.folder.join(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let text = read_small_file(&path);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push(path);
         text
     }
+}
+
+/// A secret or schema is a short regular file; a device would never end.
+fn read_small_file(path: &Path) -> Result<String, String> {
+    const MAX_BYTES: u64 = 1 << 20;
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(format!("it is no file of at most {MAX_BYTES} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// Fills in every `${...}` of the document. `vars:` comes first and may not use itself.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::{coalesce, named_struct};
 use datafusion::functions_aggregate::expr_fn::array_agg;
@@ -66,7 +66,9 @@ impl StepSettings for Cogroup {
             let (left, right) = keys.sides(inputs, &left_rest, &right_rest)?;
             let left = collect(left, &keys, left_name, &left_rest, "left")?;
             let right = collect(right, &keys, right_name, &right_rest, "right")?;
-            let joined = left.join(right.build()?, JoinType::Full, keys.names(), None)?;
+            // NULL is a key like any other where rows are grouped.
+            let nulls = NullEquality::NullEqualsNull;
+            let joined = left.join_detailed(right.build()?, JoinType::Full, keys.names(), None, nulls)?;
             let key_exprs = keys.columns.iter().enumerate().map(|(index, key)| {
                 coalesce(vec![column(&left_name(index)), column(&right_name(index))]).alias(&key.name)
             });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use schemars::JsonSchema;
@@ -76,6 +76,10 @@ impl Operator for ExplodeOperator {
 }
 
 fn explode(batch: &RecordBatch, index: usize, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    // NULL in every row: no lists, so no rows.
+    if batch.columns().get(index).is_some_and(|column| column.data_type() == &DataType::Null) {
+        return Ok(Vec::new());
+    }
     let lists: &ListArray = batch
         .columns()
         .get(index)

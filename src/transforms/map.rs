@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings};
+use crate::diagnostic::codes;
 use crate::expr::Expression;
 use crate::spec::kind::Settings;
 
@@ -21,6 +22,10 @@ impl Settings for Map {
 
 impl StepSettings for Map {
     fn check(self: Box<Self>, step: &mut StepCheck<'_, '_>) -> Option<CheckedStep> {
+        // What YAML has cut off was reported already.
+        if self.0.is_empty() && !step.check.is_known_wrong() {
+            step.check.report(codes::INVALID_VALUE, &[], "no column is left", None);
+        }
         Some(CheckedStep::project(step.expressions(&[], &self.0)))
     }
 }

@@ -24,6 +24,7 @@ mod reduce;
 mod reduce_by_key;
 mod rename;
 mod repartition;
+mod row_number;
 mod sample;
 mod select;
 mod sort;

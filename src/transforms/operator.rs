@@ -90,6 +90,11 @@ pub trait Operator: fmt::Debug + Send + Sync {
     /// For `explain`.
     fn name(&self) -> &'static str;
 
+    /// Whether rows keep their columns and their order, so that a sort before it still holds.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
     /// Starts work on a partition of a batch.
     fn start(&self, run: &Arc<RunContext>, partition: usize) -> Work;
 }
@@ -201,7 +206,11 @@ struct OperatorExec {
 impl OperatorExec {
     fn new(input: Arc<dyn ExecutionPlan>, schema: SchemaRef, operator: Arc<dyn Operator>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
+            if operator.keeps_order() {
+                input.equivalence_properties().clone()
+            } else {
+                EquivalenceProperties::new(Arc::clone(&schema))
+            },
             datafusion::physical_plan::Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
             input.pipeline_behavior(),
             input.boundedness(),
@@ -230,7 +239,7 @@ impl ExecutionPlan for OperatorExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.operator.keeps_order()]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

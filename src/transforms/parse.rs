@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Array};
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
@@ -70,6 +70,7 @@ impl StepSettings for Parse {
             return None;
         }
         let (keep, found) = (self.keep, step.input.columns.iter().position(|it| it.name == self.column));
+        let quotes = self.csv.as_ref().map_or_else(Vec::new, CsvInput::quotes);
         let (decoder, parsed) = self.decoder(step)?;
         // A column that is not there has been reported; the columns after this step are known anyway.
         let index = found.unwrap_or(usize::MAX);
@@ -79,14 +80,15 @@ impl StepSettings for Parse {
             return None;
         }
         let schema = Schema::new(columns);
-        let operator: Arc<dyn Operator> = Arc::new(ParseOperator {
+        let operator: Arc<dyn Operator> = Arc::new(ParseOperator(Arc::new(Parser {
             component: step.check.component.name.text.clone(),
             on_error: step.check.on_error,
             index,
             keep,
+            quotes,
             decoder,
             schema: schema.to_arrow(),
-        });
+        })));
         let output = schema.clone();
         Some(CheckedStep::new(schema, move |input| operator::apply(input, Arc::clone(&operator), &output)))
     }
@@ -193,14 +195,7 @@ impl Decode for RegexDecoder {
 }
 
 #[derive(Debug)]
-struct ParseOperator {
-    component: String,
-    on_error: OnError,
-    index: usize,
-    keep: bool,
-    decoder: Arc<dyn Decode>,
-    schema: SchemaRef,
-}
+struct ParseOperator(Arc<Parser>);
 
 impl Operator for ParseOperator {
     fn name(&self) -> &'static str {
@@ -208,24 +203,19 @@ impl Operator for ParseOperator {
     }
 
     fn start(&self, run: &Arc<RunContext>, _: usize) -> Work {
-        let run = Arc::clone(run);
-        let parser = Parser {
-            component: self.component.clone(),
-            on_error: self.on_error,
-            index: self.index,
-            keep: self.keep,
-            decoder: Arc::clone(&self.decoder),
-            schema: Arc::clone(&self.schema),
-        };
+        let (parser, run) = (Arc::clone(&self.0), Arc::clone(run));
         Box::new(move |batch| parser.parse(&batch, &run))
     }
 }
 
+#[derive(Debug)]
 struct Parser {
     component: String,
     on_error: OnError,
     index: usize,
     keep: bool,
+    /// Characters with which a text may open what another one closes (quotes of CSV).
+    quotes: Vec<char>,
     decoder: Arc<dyn Decode>,
     schema: SchemaRef,
 }
@@ -235,11 +225,16 @@ impl Parser {
         let texts = batch
             .columns()
             .get(self.index)
-            .and_then(|column| column.as_string_view_opt())
-            .ok_or_else(|| DataFusionError::Internal("parse over something that is no text".to_owned()))?;
+            .map(|column| cast(column, &DataType::Utf8View))
+            .transpose()?
+            .ok_or_else(|| DataFusionError::Internal("parse over a column that is not there".to_owned()))?;
+        let texts = texts.as_string_view();
         let present: Vec<u32> = (0..texts.len()).filter(|row| texts.is_valid(*row)).map(|row| row as u32).collect();
         let mut found = Found::default();
-        self.decode(texts, &present, &mut found)?;
+        // Runs of texts that are surely one record each are decoded together, the others alone.
+        for run in present.chunk_by(|a, b| self.is_one_record(texts, *a) && self.is_one_record(texts, *b)) {
+            self.decode(texts, run, &mut found)?;
+        }
         run.bad_rows(&self.component, self.on_error, &found.bad_rows).map_err(DataFusionError::Execution)?;
 
         // Row by row: which decoded row belongs to which row of the batch; none for a NULL text.
@@ -263,6 +258,12 @@ impl Parser {
             columns.push(take(column, &decoded_rows, None)?);
         }
         Ok(vec![RecordBatch::try_new(Arc::clone(&self.schema), columns)?])
+    }
+
+    /// Whether a text cannot be mistaken for a part of a record, several of them, or none.
+    fn is_one_record(&self, texts: &StringViewArray, row: u32) -> bool {
+        let text = texts.value(row as usize);
+        !text.trim().is_empty() && !text.contains(['\n', '\r']) && !text.contains(self.quotes.as_slice())
     }
 
     /// Decodes rows together; where that does not give one row each, halves them to find out which

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckedStep, Key, StepCheck, StepSettings};
+use super::{CheckedStep, Key, StepCheck, StepSettings, row_number};
 use crate::diagnostic::codes;
 use crate::expr::compile::{Grouped, Typed, column};
 use crate::expr::{Expression, parse as parser};
@@ -41,6 +41,7 @@ pub(super) struct Grouping {
     keys: Vec<(String, Typed)>,
     values: Vec<(String, Grouped)>,
     schema: Schema,
+    input: Schema,
 }
 
 impl Grouping {
@@ -77,13 +78,18 @@ impl Grouping {
             .collect();
         let mut columns = key_schema.columns;
         columns.extend(values.iter().map(|(name, grouped)| Column::new(name, grouped.value.column_type.clone())));
-        step.unique(path, &columns).then(|| Self { keys, values, schema: Schema::new(columns) })
+        step.unique(path, &columns).then(|| Self {
+            keys,
+            values,
+            schema: Schema::new(columns),
+            input: step.input.clone(),
+        })
     }
 
     pub(super) fn into_step(self) -> CheckedStep {
         let schema = self.schema.clone();
         CheckedStep::new(schema, move |input| {
-            let aggregates = self.aggregates();
+            let (input, aggregates) = self.aggregates(input)?;
             self.finish(input.aggregate(self.key_exprs(), aggregates)?)
         })
     }
@@ -93,7 +99,7 @@ impl Grouping {
         const ROWS: &str = "rows of the batch";
         let schema = self.schema.clone();
         CheckedStep::new(schema, move |input| {
-            let mut aggregates = self.aggregates();
+            let (input, mut aggregates) = self.aggregates(input)?;
             let rows = datafusion::functions_aggregate::expr_fn::count(datafusion::logical_expr::lit(1_i64));
             aggregates.push(rows.alias(ROWS));
             let some = column(ROWS).gt(datafusion::logical_expr::lit(0_i64));
@@ -105,9 +111,18 @@ impl Grouping {
         self.keys.iter().map(|(name, typed)| typed.expr.clone().alias(name)).collect()
     }
 
-    fn aggregates(&self) -> Vec<Expr> {
+    /// The aggregates over the input, which gets row numbers where one of them needs them.
+    fn aggregates(&self, input: LogicalPlanBuilder) -> Result<(LogicalPlanBuilder, Vec<Expr>)> {
         let all = self.values.iter().flat_map(|(_, grouped)| &grouped.aggregates);
-        all.map(|(alias, aggregate)| aggregate.clone().alias(alias)).collect()
+        let ordered: Vec<(bool, Expr)> = all
+            .map(|(alias, aggregate)| {
+                let (ordered, aggregate) = row_number::in_order(aggregate.clone());
+                (ordered, aggregate.alias(alias))
+            })
+            .collect();
+        let needed = ordered.iter().any(|(ordered, _)| *ordered);
+        let input = if needed { row_number::number(input, &self.input)? } else { input };
+        Ok((input, ordered.into_iter().map(|(_, aggregate)| aggregate).collect()))
     }
 
     fn finish(&self, grouped: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {

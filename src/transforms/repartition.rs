@@ -1,9 +1,12 @@
 //! `repartition: n`: spreads the rows of each batch over n partitions.
 
+use std::sync::Arc;
+
 use datafusion::logical_expr::Partitioning;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::operator::{self, Operator, RunContext, Work};
 use super::{CheckedStep, StepCheck, StepSettings};
 use crate::diagnostic::codes;
 use crate::spec::kind::Settings;
@@ -25,8 +28,36 @@ impl StepSettings for Repartition {
             step.check.report(codes::INVALID_VALUE, &[], "the number of partitions is from 1 to 1024", None);
             return Some(CheckedStep::unchanged(step.input));
         }
-        Some(CheckedStep::new(step.input.clone(), move |input| {
-            input.repartition(Partitioning::RoundRobinBatch(partitions))
+        // Whole batches are dealt out, so each is cut into that many first.
+        let cut: Arc<dyn Operator> = Arc::new(CutOperator { parts: partitions });
+        let schema = step.input.clone();
+        Some(CheckedStep::new(schema.clone(), move |input| {
+            operator::apply(input, Arc::clone(&cut), &schema)?.repartition(Partitioning::RoundRobinBatch(partitions))
         }))
+    }
+}
+
+/// Cuts each batch into parts of about the same size.
+#[derive(Debug)]
+struct CutOperator {
+    parts: usize,
+}
+
+impl Operator for CutOperator {
+    fn name(&self) -> &'static str {
+        "Cut"
+    }
+
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
+    fn start(&self, _: &Arc<RunContext>, _: usize) -> Work {
+        let parts = self.parts;
+        Box::new(move |batch| {
+            let rows = batch.num_rows();
+            let size = rows.div_ceil(parts).max(1);
+            Ok((0..rows).step_by(size).map(|start| batch.slice(start, size.min(rows - start))).collect())
+        })
     }
 }

@@ -47,6 +47,10 @@ impl Operator for SampleOperator {
         "Sample"
     }
 
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
     fn start(&self, run: &Arc<RunContext>, partition: usize) -> Work {
         let (time, fraction) = (run.time(), self.fraction);
         let mut row = 0_u64;

@@ -112,7 +112,11 @@ impl<'a> Lines<'a> {
             let read = tokio::select! {
                 biased;
                 () = stop.stopped() => {
-                    self.finish(sender).await;
+                    self.cut(sender).await;
+                    if !self.buffer.is_empty() {
+                        // Half a row is none; what the sender meant comes after the stop.
+                        tracing::warn!(bytes = self.buffer.len(), "stopped in the middle of a line, which is dropped");
+                    }
                     return End::Stopped;
                 }
                 read = read_until(reader, &mut self.buffer, self.deadline) => read,
