@@ -9,10 +9,12 @@ use super::terminal::{Screen, start_log};
 use super::{DONE, FAILED, INVALID, RunArgs, Threads, USAGE, feed, print_error};
 use crate::diagnostic::render::{self, Format, Report};
 use crate::diagnostic::{Diagnostic, has_errors, suggest};
+use crate::engine::RunError;
 use crate::job::supervisor::{Failure, Settings, Signal, pipeline_files, supervise};
 use crate::job::{self, OnProgress, Options};
 use crate::logical::parallelism;
 use crate::plan::Plan;
+use crate::sinks::SinkError;
 
 /// Runs the pipelines of a path; the exit code.
 pub(super) fn run(args: &RunArgs) -> u8 {
@@ -118,12 +120,21 @@ async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen,
             show(&findings);
             INVALID
         }
+        Err(Failure::Run(pipeline, error)) if reader_is_gone(&error) => {
+            tracing::debug!(pipeline, "nobody reads the output any more");
+            DONE
+        }
         Err(Failure::Run(pipeline, error)) => {
             screen.finish();
             tracing::error!(pipeline, "failed: {error}");
             FAILED
         }
     }
+}
+
+/// `streamrun ... | head`: the reader has had enough, which is no failure.
+fn reader_is_gone(error: &RunError) -> bool {
+    matches!(error, RunError::Sink { error: SinkError::Io { source, .. }, .. } if source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Every batch goes to the status line where there is one, else to the log.

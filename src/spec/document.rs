@@ -44,6 +44,8 @@ pub struct Scalar {
     pub text: String,
     /// Written without quotes (or filled in by `${...}`), so that it may be a number.
     pub plain: bool,
+    /// Holds what came from outside the file: messages do not show it, it may be a secret.
+    pub filled: bool,
 }
 
 /// One line of a mapping.
@@ -73,7 +75,7 @@ impl PartialEq for Entry {
 impl Node {
     /// A plain scalar at a place.
     pub fn plain(text: impl Into<String>, span: Span) -> Self {
-        Self { span, value: Value::Scalar(Scalar { text: text.into(), plain: true }) }
+        Self { span, value: Value::Scalar(Scalar { text: text.into(), plain: true, filled: false }) }
     }
 
     /// An empty mapping at a place.
@@ -124,7 +126,7 @@ impl Node {
     /// Nothing, `~` or `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar(Scalar { text, plain: true })
+        matches!(&self.value, Value::Scalar(Scalar { text, plain: true, .. })
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
@@ -267,7 +269,7 @@ impl<'a> Reader<'a, '_> {
                         self.findings.push(traps::tag(self.file, span, &tag.to_string()));
                     }
                 }
-                let value = Value::Scalar(Scalar { text: text.into_owned(), plain });
+                let value = Value::Scalar(Scalar { text: text.into_owned(), plain, filled: false });
                 (Node { span, value }, anchor)
             }
             Event::SequenceStart(anchor, _) => (self.sequence(span, depth)?, anchor),

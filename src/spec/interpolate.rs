@@ -95,7 +95,7 @@ impl Filler<'_, '_> {
             Value::Scalar(scalar) if scalar.text.contains("${") => {
                 match self.fill(&scalar.text, node.span) {
                     // What was filled in may be a number, also where quotes were needed around it.
-                    Ok(text) => *scalar = Scalar { plain: scalar.plain || whole(&scalar.text), text },
+                    Ok(text) => *scalar = Scalar { plain: scalar.plain || whole(&scalar.text), text, filled: true },
                     Err(finding) => self.findings.push(*finding),
                 }
             }

@@ -218,3 +218,19 @@ fn literal_passwords_are_not_shown() {
     assert!(!shown.contains("hunter"), "{shown}");
     assert!(shown.contains("${env:T}") && shown.len() == text.len());
 }
+
+#[test]
+fn what_was_filled_in_is_not_shown() {
+    for text in [
+        "name: a\nport: ${env:HOST}",
+        "name: a\nevery: ${env:HOST}",
+        "name: a\nkind: ${env:HOST}",
+        "name: a\non: ${env:HOST}",
+    ] {
+        let (node, mut findings) = filled(text);
+        let file = Arc::new(SourceFile::new("test.yaml", text));
+        typed::read::<Example>(&node, &file, &mut findings);
+        assert_eq!(findings.len(), 1, "{text}");
+        assert!(!format!("{:?}", findings[0]).replace("HOST", "").contains("db"), "{text}: {}", findings[0].message);
+    }
+}

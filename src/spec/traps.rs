@@ -87,7 +87,7 @@ pub(super) fn cut_values(file: &Arc<SourceFile>, node: &mut Node, findings: &mut
             return false;
         }
         cut_open = false;
-        if let Value::Scalar(Scalar { text, plain: true }) = &entry.value.value
+        if let Value::Scalar(Scalar { text, plain: true, .. }) = &entry.value.value
             && text.matches('(').count() > text.matches(')').count()
         {
             findings.push(cut(file, entry.value.span));

@@ -118,6 +118,8 @@ fn take_out(node: &mut Node, span: Span, removed: &mut Vec<String>) -> bool {
 pub struct Error {
     problem: Problem,
     span: Option<Span>,
+    /// The value it is about came from outside the file.
+    filled: bool,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,12 @@ enum Problem {
 }
 
 impl Error {
+    /// At a value, unless it has a place already.
+    fn of(mut self, node: &Node) -> Self {
+        self.filled |= matches!(&node.value, Value::Scalar(scalar) if scalar.filled);
+        self.at(node.span)
+    }
+
     fn at(mut self, span: Span) -> Self {
         self.span.get_or_insert(span);
         self
@@ -137,16 +145,22 @@ impl Error {
 
     fn wrong_type(node: &Node, expected: &dyn de::Expected) -> Self {
         let found = match &node.value {
+            Value::Scalar(scalar) if scalar.filled => "what was filled in here".to_owned(),
             Value::Scalar(scalar) if !node.is_null() => format!("`{}`", scalar.text),
             _ => node.shape().to_owned(),
         };
         let expected = expected.to_string();
         let message = format!("expected {}, found {found}", in_user_terms(&expected));
-        Self { problem: Problem::WrongType(message), span: Some(node.span) }
+        Self { problem: Problem::WrongType(message), span: Some(node.span), filled: false }
+    }
+
+    /// The message, unless it may quote what came from outside the file.
+    fn without_secret(&self, message: String) -> String {
+        if self.filled { "what was filled in here does not fit".to_owned() } else { message }
     }
 
     fn finding(&self, file: &Arc<SourceFile>, span: Span) -> Diagnostic {
-        let new = |code, message: String| Diagnostic::new(code, file, span, message);
+        let new = |code, message: String| Diagnostic::new(code, file, span, self.without_secret(message));
         match &self.problem {
             Problem::UnknownKey(key, known) => new(codes::UNKNOWN_KEY, format!("the key `{key}` is not known here"))
                 .maybe_help(suggest::help(key, known.iter().copied())),
@@ -188,25 +202,29 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { problem: Problem::Invalid(codes::INVALID_VALUE, message.to_string()), span: None }
+        Self { problem: Problem::Invalid(codes::INVALID_VALUE, message.to_string()), span: None, filled: false }
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = expected.to_string();
         let expected = in_user_terms(&expected);
-        Self { problem: Problem::WrongType(format!("expected {expected}, found {unexpected}")), span: None }
+        Self {
+            problem: Problem::WrongType(format!("expected {expected}, found {unexpected}")),
+            span: None,
+            filled: false,
+        }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self { problem: Problem::UnknownKey(field.to_owned(), expected), span: None }
+        Self { problem: Problem::UnknownKey(field.to_owned(), expected), span: None, filled: false }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self { problem: Problem::UnknownKind(variant.to_owned(), expected), span: None }
+        Self { problem: Problem::UnknownKind(variant.to_owned(), expected), span: None, filled: false }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { problem: Problem::MissingKey(field.to_owned()), span: None }
+        Self { problem: Problem::MissingKey(field.to_owned()), span: None, filled: false }
     }
 }
 
@@ -230,7 +248,7 @@ impl<'a> NodeReader<'a> {
     ) -> Result<V::Value, Error> {
         let scalar = self.scalar(&visitor)?;
         match parse(&scalar.text).filter(|_| scalar.plain) {
-            Some(number) => visit(visitor, number).map_err(|error| error.at(self.0.span)),
+            Some(number) => visit(visitor, number).map_err(|error| error.of(self.0)),
             None => Err(Error::wrong_type(self.0, &visitor)),
         }
     }
@@ -251,7 +269,6 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let span = self.0.span;
         match &self.0.value {
             Value::Sequence(_) => self.deserialize_seq(visitor),
             Value::Mapping(_) => self.deserialize_map(visitor),
@@ -267,7 +284,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
                 _ => visitor.visit_str(&scalar.text),
             },
         }
-        .map_err(|error: Error| error.at(span))
+        .map_err(|error: Error| error.of(self.0))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -298,7 +315,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
         if self.0.is_null() && scalar.text.is_empty() {
             return Err(Error::wrong_type(self.0, &visitor));
         }
-        visitor.visit_str(&scalar.text).map_err(|error: Error| error.at(self.0.span))
+        visitor.visit_str(&scalar.text).map_err(|error: Error| error.of(self.0))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -320,9 +337,10 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
             _ => None,
         };
         visitor.visit_newtype_struct(self).map_err(|error| match (code, error.at(self.0.span)) {
-            (Some(code), Error { problem: Problem::Invalid(_, message) | Problem::WrongType(message), span }) => {
-                Error { problem: Problem::Invalid(code, message), span }
-            }
+            (
+                Some(code),
+                Error { problem: Problem::Invalid(_, message) | Problem::WrongType(message), span, filled },
+            ) => Error { problem: Problem::Invalid(code, message), span, filled },
             (_, error) => error,
         })
     }
@@ -380,7 +398,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
             },
             _ => return Err(Error::wrong_type(self.0, &"one name, or a mapping with one key")),
         };
-        visitor.visit_enum(chosen).map_err(|error| error.at(self.0.span))
+        visitor.visit_enum(chosen).map_err(|error| error.of(self.0))
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
