@@ -143,14 +143,7 @@ fn on_progress(screen: &Screen) -> OnProgress {
     Arc::new(move |pipeline, progress| {
         if screen.has_status() {
             screen.set_status(format!("{pipeline}: {}", progress.line()));
-            for (component, count, reason) in &progress.skipped {
-                tracing::warn!(
-                    pipeline,
-                    component,
-                    rows = count,
-                    "rows left out that cannot be decoded, the first: {reason}"
-                );
-            }
+            progress.log_skipped(pipeline);
         } else {
             progress.log(pipeline);
         }

@@ -83,13 +83,13 @@ impl Progress {
             sources = sources.join("; "),
             "batch done"
         );
-        for (component, count, reason) in &self.skipped {
-            tracing::warn!(
-                pipeline,
-                component,
-                rows = count,
-                "rows left out that cannot be decoded, the first: {reason}"
-            );
+        self.log_skipped(pipeline);
+    }
+
+    /// Warns of the rows that were left out.
+    pub fn log_skipped(&self, pipeline: &str) {
+        for (component, rows, reason) in &self.skipped {
+            tracing::warn!(pipeline, component, rows, "rows left out that cannot be decoded, the first: {reason}");
         }
     }
 

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::join::{JoinKeys, left_name, right_name};
-use super::{CheckedStep, Key, StepCheck, StepSettings};
+use super::{CheckedStep, Key, StepCheck, StepSettings, row_number};
 use crate::diagnostic::codes;
 use crate::expr::compile::column;
 use crate::schema::{Column, ColumnType, Schema};
@@ -93,5 +93,12 @@ fn collect(
 ) -> Result<LogicalPlanBuilder> {
     let fields: Vec<Expr> = rest.iter().flat_map(|it| [lit(it.name.clone()), column(&it.name)]).collect();
     let key_columns: Vec<Expr> = (0..keys.columns.len()).map(|index| column(&name(index))).collect();
-    side.aggregate(key_columns, vec![array_agg(named_struct(fields)).alias(list)])
+    let mut columns: Vec<Column> = keys.columns.clone();
+    for (index, key) in columns.iter_mut().enumerate() {
+        key.name = name(index);
+    }
+    columns.extend(rest.iter().cloned());
+    let side = row_number::number(side, &Schema::new(columns))?;
+    let (_, rows) = row_number::in_order(array_agg(named_struct(fields)));
+    side.aggregate(key_columns, vec![rows.alias(list)])
 }
