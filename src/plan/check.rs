@@ -111,6 +111,8 @@ impl<'a> Checker<'a, '_> {
         for component in &self.pipeline.sources {
             let on_error: OnError = component.on_error.unwrap_or(self.pipeline.head.on_error);
             let settings = self.read::<dyn SourceSettings>(sources::KINDS, component);
+            let declared = settings.as_ref().and_then(|(settings, _)| settings.schema());
+            self.schemas.extend(declared.map(|schema| (component.name.text.clone(), schema)));
             let checked = settings.and_then(|(settings, whole)| {
                 self.following_up(whole, |checker| settings.check(&mut checker.check(component)))
             });

@@ -21,7 +21,7 @@ use self::range::Decoding;
 use super::{CheckedSource, Offset, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
 use crate::diagnostic::codes;
 use crate::formats::InputFormat;
-use crate::schema::{Column, ColumnType};
+use crate::schema::{Column, ColumnType, Schema};
 use crate::spec::kind::Settings;
 use crate::spec::{Check, Duration, Size};
 
@@ -99,6 +99,14 @@ impl Settings for Directory {
 }
 
 impl SourceSettings for Directory {
+    fn schema(&self) -> Option<Schema> {
+        let mut schema = self.format.schema();
+        if schema.column(FILE_COLUMN).is_none() {
+            schema.columns.push(Column::new(FILE_COLUMN, ColumnType::String));
+        }
+        Some(schema)
+    }
+
     fn check(self: Box<Self>, check: &mut Check<'_>) -> Option<CheckedSource> {
         let before = check.findings.len();
         let place = self.place(check);
@@ -113,11 +121,8 @@ impl SourceSettings for Directory {
         if check.findings.len() > before {
             return None;
         }
-        let mut schema = self.format.schema();
+        let schema = self.schema()?;
         let decoding = Decoding::new(&self.format, decoder);
-        if decoding.adds_file_column() {
-            schema.columns.push(Column::new(FILE_COLUMN, ColumnType::String));
-        }
         let reading = Reading {
             place,
             path: self.path.clone(),

@@ -29,6 +29,12 @@ pub static KINDS: &[Kind<dyn SourceSettings>] =
 
 /// Settings of a source that were read and now can be checked.
 pub trait SourceSettings: Send + Sync {
+    /// The columns of its rows as far as the settings say, whatever else is wrong with them: so that
+    /// the steps can be checked in the same run.
+    fn schema(&self) -> Option<Schema> {
+        None
+    }
+
     /// Checks the settings without touching file, socket or clock. Findings go to `check`; `None`
     /// where there is nothing to run.
     fn check(self: Box<Self>, check: &mut Check<'_>) -> Option<CheckedSource>;

@@ -44,6 +44,11 @@ impl Settings for Rate {
 }
 
 impl SourceSettings for Rate {
+    fn schema(&self) -> Option<Schema> {
+        let columns = vec![Column::new("counter", ColumnType::Long), Column::new("timestamp", ColumnType::Timestamp)];
+        Some(Schema::new(columns))
+    }
+
     fn check(self: Box<Self>, check: &mut Check<'_>) -> Option<CheckedSource> {
         if self.rows_per_second <= 0.0 || !self.rows_per_second.is_finite() {
             let help = Some("write e.g. `rows_per_second: 10`".to_owned());
@@ -51,8 +56,7 @@ impl SourceSettings for Rate {
             check.report(codes::INVALID_VALUE, &["rows_per_second"], message, help);
             return None;
         }
-        let columns = vec![Column::new("counter", ColumnType::Long), Column::new("timestamp", ColumnType::Timestamp)];
-        let schema = Schema::new(columns);
+        let schema = self.schema()?;
         let factory = Factory { schema: schema.to_arrow(), rate: self.rows_per_second, rows: self.rows };
         Some(CheckedSource { schema, resources: Vec::new(), feed: None, format: None, factory: Arc::new(factory) })
     }

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::diagnostic::codes;
 use crate::formats::{Decode, InputFormat};
+use crate::schema::Schema;
 use crate::spec::kind::Settings;
 use crate::spec::{Check, Duration, OnError, Size};
 
@@ -79,6 +80,10 @@ enum Role {
 }
 
 impl SourceSettings for Socket {
+    fn schema(&self) -> Option<Schema> {
+        Some(self.format.schema())
+    }
+
     fn check(self: Box<Self>, check: &mut Check<'_>) -> Option<CheckedSource> {
         let before = check.findings.len();
         let role = self.role(check);

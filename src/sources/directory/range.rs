@@ -63,11 +63,6 @@ impl Decoding {
         Self { way, format: format.name(), decoder, file_column, split_bytes, chunk_bytes }
     }
 
-    /// Whether rows get the column `file`; not if the format has one of that name.
-    pub(super) fn adds_file_column(&self) -> bool {
-        self.file_column.is_some()
-    }
-
     /// The blocks of a file, in order.
     pub(super) fn blocks(self: &Arc<Self>, file: &Found) -> Vec<Block> {
         let step = if matches!(self.way, Way::Lines) { self.split_bytes.max(1) } else { u64::MAX };
