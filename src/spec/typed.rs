@@ -16,6 +16,9 @@ use serde::forward_to_deserialize_any;
 use super::document::{Entry, Node, Scalar, Value};
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Span, codes, suggest};
 
+/// Each finding costs another reading, so a file that is nothing but wrong is given up at some point.
+const MAX_FINDINGS: usize = 100;
+
 /// Reads `node` as a `T`. What does not fit goes to `findings`; a `T` of the rest comes back where
 /// that is one, so a caller that wants to use it must look at the findings.
 pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) -> Option<T> {
@@ -27,7 +30,7 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
     let mut rest = node.clone();
     let mut removed: Vec<String> = Vec::new();
     let mut error = error;
-    loop {
+    for _ in 0..MAX_FINDINGS {
         let span = error.span.unwrap_or(node.span);
         // A place that has a finding already (a `${...}` that could not be filled in) needs no second.
         let known = findings.iter().any(|finding| finding.span == Some(span) && Arc::ptr_eq(&finding.file, file));
@@ -52,6 +55,7 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
             Err(next) => next,
         };
     }
+    None
 }
 
 /// The place of the mapping whose key is at a place.
