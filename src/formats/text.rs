@@ -175,7 +175,6 @@ impl Decode for TextDecoder {
 /// Arrow's view of `buffer[start..end]`: the length and, of a short text, the text itself, else its
 /// first four bytes and its place. Offsets fit because blocks are at most [`MAX_BLOCK`] long.
 #[inline]
-#[allow(clippy::cast_possible_truncation)]
 fn view(buffer: &[u8], start: usize, end: usize, buffer_index: u32) -> u128 {
     let length = end - start;
     let rest = buffer.get(start..).unwrap_or_default();

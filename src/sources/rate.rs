@@ -98,14 +98,12 @@ struct Pace {
 impl Pace {
     /// How many rows were due before `time`, counted from the very first.
     // A counter beyond 2^53 takes centuries; `as` stays within bounds.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     fn due(&self, time: i64) -> u64 {
         let elapsed = time.saturating_sub(self.start).max(0) as f64;
         self.first.saturating_add((elapsed * self.rate / 1_000.0) as u64)
     }
 
     /// When a row is due, in microseconds.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     fn timestamp(&self, counter: u64) -> i64 {
         let after = counter.saturating_sub(self.first) as f64 * 1_000_000.0 / self.rate;
         self.start.saturating_mul(1_000).saturating_add(after as i64)
