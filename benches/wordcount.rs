@@ -332,7 +332,7 @@ fn run(threads: &Threads, text: &str) -> Result<Summary> {
     let runtime = threads.runtime(Arc::new(SystemClock::start()), true);
     let job = threads.workers.spawn(async move {
         // Nothing is asked, but as long as there is a sender something could be.
-        let (_control, asked) = tokio::sync::mpsc::channel(1);
+        let (_control, asked) = job::control::channel();
         let prepared = job::prepare(plan).await?;
         Job::start(prepared, Options::default(), runtime).await?.run(asked).await
     });

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use datafusion::physical_plan::displayable;
 
-use super::{DONE, FAILED, INVALID, Threads, USAGE, print, print_error};
+use super::{DONE, FAILED, INVALID, Threads, USAGE, masked, print, print_error};
 use crate::diagnostic::render::{self, Format, Report};
 use crate::diagnostic::{Code, codes, suggest};
 use crate::job;
-use crate::logical;
+use crate::logical::{self, Stages};
 use crate::plan::{CHAIN, Plan};
+use crate::spec;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -98,13 +99,26 @@ async fn describe(plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
         let from = if sink.from == CHAIN { "transforms" } else { sink.from.as_str() };
         writeln!(text, "  {} ({}), from {from}\n    {}", sink.name, sink.kind, sink.schema)?;
     }
-    let stages = logical::build(plan).await?;
+    add_plans(&mut text, plan, &logical::build(plan).await?)?;
+    Ok(text)
+}
+
+/// What is executed. Constants are hidden where some came from outside the file.
+fn add_plans(text: &mut String, plan: &Plan, stages: &Stages) -> Result<(), Box<dyn std::error::Error>> {
+    let mut sections = ["transforms", "streams"].into_iter().filter_map(|key| plan.document.get(key));
+    let hidden = sections.any(|section| spec::is_hidden(&plan.file, section));
     for stage in &stages.stages {
         let name = if stage.name == CHAIN { "transforms" } else { stage.name.as_str() };
-        writeln!(text, "\nplan of {name}")?;
-        for line in displayable(stage.plan.as_ref()).indent(false).to_string().lines() {
+        let note = if hidden { format!(", without its constants ({})", masked::HIDDEN) } else { String::new() };
+        writeln!(text, "\nplan of {name}{note}")?;
+        let lines = if hidden {
+            masked::lines(stage.plan.as_ref())?
+        } else {
+            displayable(stage.plan.as_ref()).indent(false).to_string().lines().map(str::to_owned).collect()
+        };
+        for line in lines {
             writeln!(text, "  {line}")?;
         }
     }
-    Ok(text)
+    Ok(())
 }

@@ -3,8 +3,10 @@
 mod explain;
 mod feed;
 mod list;
+mod masked;
 mod run;
 mod schema;
+mod settings;
 mod terminal;
 mod test;
 mod validate;
@@ -53,7 +55,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of pipeline files
     Schema,
-    /// List every source, step, sink, format and function
+    /// List every source, step, sink, format and function with its settings
     List(list::ListArgs),
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -15,6 +16,9 @@ use crate::job::{self, OnProgress, Options};
 use crate::logical::parallelism;
 use crate::plan::Plan;
 use crate::sinks::SinkError;
+
+/// Two signals to stop that come as close together are one.
+const SAME_STOP: Duration = Duration::from_millis(100);
 
 /// Runs the pipelines of a path; the exit code.
 pub(super) fn run(args: &RunArgs) -> u8 {
@@ -173,7 +177,7 @@ fn signals() -> mpsc::Receiver<Signal> {
             tracing::warn!("signals cannot be caught; stopping is not graceful");
             return;
         };
-        let mut stopping = false;
+        let mut stopping: Option<Instant> = None;
         loop {
             let asked = tokio::select! {
                 _ = terminate.recv() => Signal::Stop,
@@ -181,12 +185,16 @@ fn signals() -> mpsc::Receiver<Signal> {
                 _ = hang_up.recv() => Signal::Reload,
             };
             if asked == Signal::Stop {
-                if stopping {
+                // `timeout` signals the process and then its group: that is one wish.
+                if stopping.is_some_and(|since| since.elapsed() < SAME_STOP) {
+                    continue;
+                }
+                if stopping.is_some() {
                     print_error("streamrun: stopped at once\n");
                     #[expect(clippy::exit, reason = "the user asked twice")]
                     std::process::exit(i32::from(FAILED));
                 }
-                stopping = true;
+                stopping = Some(Instant::now());
                 tracing::info!("stopping: what was received is processed first; once more to stop at once");
             }
             if sender.send(asked).await.is_err() {

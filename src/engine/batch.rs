@@ -20,8 +20,8 @@ use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
 use super::{RunError, Runtime};
 use crate::logical::{Output, Slot, Stage, Stages};
-use crate::plan::Plan;
-use crate::sinks::{Batch, Partition, RowsError, Sink, each_partition};
+use crate::plan::{CHAIN, Plan};
+use crate::sinks::{Batch, Partition, RowsError, Sink, SinkError, each_partition};
 use crate::sources::{Block, Limit, Offset, Source};
 
 /// A running source with its place and its rate.
@@ -71,7 +71,7 @@ impl Engine {
     ) -> Result<Option<Progress>, RunError> {
         let scheduling_delay = Duration::from_millis(u64::try_from(runtime.clock.now() - batch.time).unwrap_or(0));
         let begin = Instant::now();
-        let ends = self.plan_ranges(reach).await?;
+        let ends = self.plan_ranges(reach, runtime.clock.now()).await?;
         if skip_empty && ends.iter().all(|(name, end)| self.sources.get(name).is_some_and(|it| it.offset == *end)) {
             return Ok(None);
         }
@@ -111,8 +111,12 @@ impl Engine {
         self.sources.values().all(|running| running.source.is_finished())
     }
 
-    async fn plan_ranges(&mut self, reach: Reach) -> Result<BTreeMap<String, Offset>, RunError> {
-        let until = if let Reach::Until(time) = reach { time } else { i64::MAX };
+    async fn plan_ranges(&mut self, reach: Reach, now: i64) -> Result<BTreeMap<String, Offset>, RunError> {
+        let until = match reach {
+            Reach::Until(time) => time,
+            Reach::Everything => now,
+            Reach::Received => i64::MAX,
+        };
         let interval = self.plan.batch_interval.to_std().as_secs_f64();
         let mut ends = BTreeMap::new();
         for (name, running) in &mut self.sources {
@@ -148,19 +152,17 @@ impl Engine {
         let begin = Instant::now();
         let is_sink = matches!(stage.output, Output::Sink(_));
         let partitions = execute(stage, &self.stages.context, is_sink.then_some(counters))
-            .map_err(|error| RunError::Stream { name: stage.name.clone(), error })?;
+            .map_err(|error| stage_error(stage, &self.plan, RowsError(error).into()))?;
         match &stage.output {
-            Output::Slot(slot) => keep(partitions, slot)
-                .await
-                .map_err(|error| RunError::Stream { name: stage.name.clone(), error: error.to_string() })?,
+            Output::Slot(slot) => {
+                keep(partitions, slot).await.map_err(|error| stage_error(stage, &self.plan, error))?;
+            }
             Output::Sink(_) => {
                 let sink = self
                     .sinks
                     .get_mut(&stage.name)
                     .ok_or_else(|| RunError::Internal(format!("the sink `{}` does not run", stage.name)))?;
-                sink.write(batch, partitions)
-                    .await
-                    .map_err(|error| RunError::Sink { name: stage.name.clone(), error })?;
+                sink.write(batch, partitions).await.map_err(|error| stage_error(stage, &self.plan, error))?;
             }
         }
         Ok(if is_sink { begin.elapsed() } else { Duration::ZERO })
@@ -215,6 +217,18 @@ fn source_error(name: &str, error: crate::sources::SourceError) -> RunError {
     RunError::Source { name: name.to_owned(), error }
 }
 
+/// Says in the user's words which stage failed.
+fn stage_error(stage: &Stage, plan: &Plan, error: SinkError) -> RunError {
+    let name = &stage.name;
+    let place = match &stage.output {
+        Output::Sink(_) => return RunError::Sink { name: name.clone(), error },
+        Output::Slot(_) if name == CHAIN => "`transforms`".to_owned(),
+        Output::Slot(_) if plan.sources.iter().any(|source| source.name == *name) => format!("source `{name}`"),
+        Output::Slot(_) => format!("stream `{name}`"),
+    };
+    RunError::Stage { place, error: error.to_string() }
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     rows_out: AtomicU64,
@@ -256,7 +270,7 @@ fn describe(error: &datafusion::error::DataFusionError) -> String {
 }
 
 /// Reads all partitions into a slot, keeping their order.
-async fn keep(partitions: Vec<Partition>, slot: &Arc<Slot>) -> Result<(), crate::sinks::SinkError> {
+async fn keep(partitions: Vec<Partition>, slot: &Arc<Slot>) -> Result<(), SinkError> {
     let collected = each_partition(partitions, |_, mut partition| async move {
         let mut batches = Vec::new();
         while let Some(batch) = partition.next().await {

@@ -1,12 +1,11 @@
 //! The machine's clock, and one that tests turn by hand.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
 
 use crate::sources::Clock;
+pub use crate::sources::clock::ManualClock;
 
 /// The machine's clock as it was at the start, going on by the monotonic one: a clock that is set
 /// back or forward while a pipeline runs moves no batch.
@@ -36,43 +35,5 @@ impl Clock for SystemClock {
     async fn sleep_until(&self, time: i64) {
         let wait = u64::try_from(time.saturating_sub(self.now())).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(wait)).await;
-    }
-}
-
-/// A clock that stands still until it is turned.
-#[derive(Debug)]
-pub struct ManualClock {
-    now: AtomicI64,
-    turned: Notify,
-}
-
-impl ManualClock {
-    /// A clock that shows `now`, milliseconds since the epoch.
-    #[must_use]
-    pub fn new(now: i64) -> Self {
-        Self { now: AtomicI64::new(now), turned: Notify::new() }
-    }
-
-    /// Turns the clock forward to `time`.
-    pub fn turn_to(&self, time: i64) {
-        self.now.fetch_max(time, Ordering::SeqCst);
-        self.turned.notify_waiters();
-    }
-}
-
-#[async_trait]
-impl Clock for ManualClock {
-    fn now(&self) -> i64 {
-        self.now.load(Ordering::SeqCst)
-    }
-
-    async fn sleep_until(&self, time: i64) {
-        loop {
-            let turned = self.turned.notified();
-            if self.now() >= time {
-                return;
-            }
-            turned.await;
-        }
     }
 }

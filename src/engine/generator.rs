@@ -32,6 +32,12 @@ impl BatchTimes {
         self.next = self.next.max(next_multiple(self.interval, time));
     }
 
+    /// Whether the next batch is further away than one that comes after a batch of a moment ago.
+    #[must_use]
+    pub fn is_ahead_of(&self, now: i64) -> bool {
+        self.next.saturating_sub(now) > self.interval.saturating_mul(2)
+    }
+
     /// Batches follow another interval from now on, later than those that were.
     pub fn change_interval(&mut self, interval: u64) {
         let last = self.next - self.interval;
@@ -55,6 +61,18 @@ mod tests {
         times.advance();
         assert_eq!(times.next(), 20_000);
         assert_eq!(BatchTimes::new(5_000, 15_000).next(), 20_000);
+    }
+
+    #[test]
+    fn an_earlier_run_may_have_been_ahead() {
+        let mut times = BatchTimes::new(5_000, 12_345);
+        times.skip_past(i64::MIN);
+        assert_eq!((times.next(), times.is_ahead_of(12_345)), (15_000, false));
+        // One that was stopped has taken the next batch's time already.
+        times.skip_past(15_000);
+        assert_eq!((times.next(), times.is_ahead_of(12_345)), (20_000, false));
+        times.skip_past(60_000);
+        assert_eq!((times.next(), times.is_ahead_of(12_345)), (65_000, true));
     }
 
     #[test]

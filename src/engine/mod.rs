@@ -6,8 +6,6 @@ pub mod clock;
 pub mod generator;
 pub mod progress;
 pub mod rate;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -52,10 +50,10 @@ pub enum RunError {
         error: SinkError,
     },
     /// A stage between others failed.
-    #[error("stream `{name}`: {error}")]
-    Stream {
-        /// Its name.
-        name: String,
+    #[error("{place}: {error}")]
+    Stage {
+        /// Whose rows it computes, in the user's words.
+        place: String,
         /// Why.
         error: String,
     },

@@ -4,15 +4,19 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::functions_aggregate::percentile_cont::percentile_cont_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
-use datafusion::logical_expr::{AggregateUDF, Expr, lit};
+use datafusion::logical_expr::{AggregateUDF, Expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::function::{Accepts, Aggregate, optional, parameter};
 use crate::schema::ColumnType;
+
+/// A sum of decimals has so many digits more than they: room for ten thousand million of them.
+const SUM_DIGITS: u8 = 10;
 
 const AGGREGATES: &[Aggregate] = &[
     Aggregate {
@@ -20,77 +24,77 @@ const AGGREGATES: &[Aggregate] = &[
         parameters: &[optional("x", Accepts::Any)],
         returns: |_| ColumnType::Long,
         summary: "The number of rows; `count(x)` leaves out those where x is NULL.",
-        build: |arguments| expr_fn::count(arguments.into_iter().next().unwrap_or_else(|| lit(1_i64))),
+        build: |arguments, _| expr_fn::count(arguments.into_iter().next().unwrap_or_else(|| lit(1_i64))),
     },
     Aggregate {
         name: "sum",
         parameters: &[parameter("x", Accepts::Number)],
         returns: sum_type,
         summary: "The sum. NULL values are left out; NULL if there is no other.",
-        build: |arguments| expr_fn::sum(only(arguments)),
+        build: |arguments, types| sum(only(arguments), types),
     },
     Aggregate {
         name: "avg",
         parameters: &[parameter("x", Accepts::Double)],
         returns: |_| ColumnType::Double,
         summary: "The arithmetic mean. NULL values are left out; NULL if there is no other.",
-        build: |arguments| expr_fn::avg(only(arguments)),
+        build: |arguments, _| expr_fn::avg(only(arguments)),
     },
     Aggregate {
         name: "min",
         parameters: &[parameter("x", Accepts::Comparable)],
         returns: same,
         summary: "The smallest value. NULL values are left out; NULL if there is no other.",
-        build: |arguments| expr_fn::min(only(arguments)),
+        build: |arguments, _| expr_fn::min(only(arguments)),
     },
     Aggregate {
         name: "max",
         parameters: &[parameter("x", Accepts::Comparable)],
         returns: same,
         summary: "The greatest value. NULL values are left out; NULL if there is no other.",
-        build: |arguments| expr_fn::max(only(arguments)),
+        build: |arguments, _| expr_fn::max(only(arguments)),
     },
     Aggregate {
         name: "first",
         parameters: &[parameter("x", Accepts::Any)],
         returns: same,
         summary: "The value of the row that came first, NULL or not.",
-        build: |arguments| expr_fn::first_value(only(arguments), vec![]),
+        build: |arguments, _| expr_fn::first_value(only(arguments), vec![]),
     },
     Aggregate {
         name: "last",
         parameters: &[parameter("x", Accepts::Any)],
         returns: same,
         summary: "The value of the row that came last, NULL or not.",
-        build: |arguments| expr_fn::last_value(only(arguments), vec![]),
+        build: |arguments, _| expr_fn::last_value(only(arguments), vec![]),
     },
     Aggregate {
         name: "count_distinct",
         parameters: &[parameter("x", Accepts::Any)],
         returns: |_| ColumnType::Long,
         summary: "The exact number of different values; NULL is none.",
-        build: |arguments| expr_fn::count_distinct(only(arguments)),
+        build: |arguments, _| expr_fn::count_distinct(only(arguments)),
     },
     Aggregate {
         name: "collect_list",
         parameters: &[parameter("x", Accepts::Any)],
         returns: list,
         summary: "All values in a list, in the order of the rows. NULL values are left out; NULL if there is no other.",
-        build: |arguments| collect(arguments, false),
+        build: |arguments, _| collect(arguments, false),
     },
     Aggregate {
         name: "collect_set",
         parameters: &[parameter("x", Accepts::Any)],
         returns: list,
         summary: "All different values in a list, in no particular order. NULL values are left out; NULL if there is no other.",
-        build: |arguments| collect(arguments, true),
+        build: |arguments, _| collect(arguments, true),
     },
     Aggregate {
         name: "stddev",
         parameters: &[parameter("x", Accepts::Double)],
         returns: |_| ColumnType::Double,
         summary: "The standard deviation of a sample. NULL values are left out; NULL for fewer than two others.",
-        build: |arguments| expr_fn::stddev(only(arguments)),
+        build: |arguments, _| expr_fn::stddev(only(arguments)),
     },
     Aggregate {
         name: "percentile",
@@ -98,7 +102,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: |_| ColumnType::Double,
         summary: "The value that a fraction of the values (a literal from 0 to 1, such as 0.95) does not exceed; exact, \
                   between two values it is interpolated. It keeps all values of the group in memory. NULL values are left out.",
-        build: |arguments| aggregate(percentile_cont_udaf(), literals(arguments), false, None),
+        build: |arguments, _| aggregate(percentile_cont_udaf(), literals(arguments), false, None),
     },
 ];
 
@@ -130,9 +134,20 @@ fn sum_type(types: &[ColumnType]) -> ColumnType {
     match types.first() {
         Some(ColumnType::Int | ColumnType::Long) => ColumnType::Long,
         Some(ColumnType::Decimal(precision, scale)) => {
-            ColumnType::Decimal(precision.saturating_add(10).min(38), *scale)
+            ColumnType::Decimal(precision.saturating_add(SUM_DIGITS).min(DECIMAL128_MAX_PRECISION), *scale)
         }
         _ => ColumnType::Double,
+    }
+}
+
+/// Decimals without room for ten digits more are summed up as wider ones, which cannot overflow; the caller's
+/// cast makes NULL of a sum that does not fit.
+fn sum(x: Expr, types: &[ColumnType]) -> Expr {
+    match types {
+        [ColumnType::Decimal(precision, scale)] if precision + SUM_DIGITS > DECIMAL128_MAX_PRECISION => {
+            expr_fn::sum(cast(x, DataType::Decimal256(*precision, *scale)))
+        }
+        _ => expr_fn::sum(x),
     }
 }
 
@@ -161,8 +176,7 @@ fn folded(expression: Expr) -> Expr {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
-    use datafusion::logical_expr::{cast, col};
+    use datafusion::logical_expr::col;
 
     use super::*;
 
@@ -172,6 +186,14 @@ mod tests {
         assert_eq!(sum_type(&[ColumnType::Float]), ColumnType::Double);
         assert_eq!(sum_type(&[ColumnType::Decimal(20, 2)]), ColumnType::Decimal(30, 2));
         assert_eq!(sum_type(&[ColumnType::Decimal(35, 2)]), ColumnType::Decimal(38, 2));
+    }
+
+    #[test]
+    fn decimals_without_room_are_summed_up_as_wider_ones() {
+        let wide = cast(col("x"), DataType::Decimal256(29, 2));
+        assert_eq!(sum(col("x"), &[ColumnType::Decimal(29, 2)]), expr_fn::sum(wide));
+        assert_eq!(sum(col("x"), &[ColumnType::Decimal(28, 2)]), expr_fn::sum(col("x")));
+        assert_eq!(sum(col("x"), &[ColumnType::Long]), expr_fn::sum(col("x")));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Types an expression against a schema and builds its DataFusion expression.
 
 use datafusion::common::{Column as PlanColumn, DFSchema};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast, lit, try_cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit, try_cast};
 use datafusion::scalar::ScalarValue;
 
-use super::ast::{Ast, BinaryOperator, Literal, UnaryOperator};
+use super::ast::{Ast, Literal};
 use super::function::{Accepts, Parameter};
-use super::{ExpressionError, aggregates, functions, udf};
+use super::{ExpressionError, aggregates, functions, operators};
 use crate::diagnostic::{codes, suggest};
 use crate::schema::{ColumnType, Schema};
+
+pub use super::function::signature;
+pub use super::operators::{common_type, convert};
 
 /// An expression with its type.
 #[derive(Clone, Debug)]
@@ -55,38 +58,6 @@ pub fn compile_grouped(ast: &Ast, schema: &Schema, keys: &Schema, prefix: &str) 
     Ok(Grouped { value, aggregates })
 }
 
-/// Brings `expr`, of the type `from`, to the type `to`; `None` where no value of the one is one of
-/// the other.
-#[must_use]
-pub fn convert(expr: Expr, from: &ColumnType, to: &ColumnType) -> Option<Expr> {
-    if from == to {
-        return Some(expr);
-    }
-    let allowed = match (from, to) {
-        (ColumnType::Null, _) => true,
-        (from, to) if from.is_number() && to.is_number() => true,
-        (ColumnType::Date, ColumnType::Timestamp) => true,
-        _ => false,
-    };
-    allowed.then(|| cast(expr, to.to_arrow()))
-}
-
-/// The type that values of all these types can be brought to.
-#[must_use]
-pub fn common_type<'t>(types: impl IntoIterator<Item = &'t ColumnType>) -> Option<ColumnType> {
-    types.into_iter().try_fold(ColumnType::Null, |common, next| match (common, next) {
-        (ColumnType::Null, next) => Some(next.clone()),
-        (common, ColumnType::Null) => Some(common),
-        (common, next) if common == *next => Some(common),
-        (common, next) if common.is_integer() && next.is_integer() => Some(ColumnType::Long),
-        (common, next) if common.is_number() && next.is_number() => Some(ColumnType::Double),
-        (ColumnType::Date, ColumnType::Timestamp) | (ColumnType::Timestamp, ColumnType::Date) => {
-            Some(ColumnType::Timestamp)
-        }
-        _ => None,
-    })
-}
-
 /// The literal NULL.
 #[must_use]
 pub fn null() -> Typed {
@@ -123,11 +94,11 @@ impl<'a> Compiler<'a> {
             Ast::Name(name) => self.name(name),
             Ast::Unary(operator, operand) => {
                 let operand = self.compile(operand)?;
-                unary(*operator, operand)
+                operators::unary(*operator, operand)
             }
             Ast::Binary(operator, left, right) => {
                 let (left, right) = (self.compile(left)?, self.compile(right)?);
-                self.binary(*operator, left, right)
+                operators::binary(*operator, left, right)
             }
             Ast::Call(name, arguments) => self.call(name, arguments),
         }
@@ -167,99 +138,13 @@ impl<'a> Compiler<'a> {
             .word(name))
     }
 
-    fn binary(&self, operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
-        match operator {
-            BinaryOperator::And | BinaryOperator::Or => logical(operator, left, right),
-            BinaryOperator::Add
-            | BinaryOperator::Subtract
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
-            | BinaryOperator::Power => self.arithmetic(operator, left, right),
-            _ => comparison(operator, left, right),
-        }
-    }
-
-    fn arithmetic(&self, operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
-        let (from, to) = (left.column_type.clone(), right.column_type.clone());
-        let text = |it: &ColumnType| matches!(it, ColumnType::String | ColumnType::Null);
-        if operator == BinaryOperator::Add
-            && text(&from)
-            && text(&to)
-            && (from, to) != (ColumnType::Null, ColumnType::Null)
-        {
-            let (left, right) = (as_type(left, &ColumnType::String)?, as_type(right, &ColumnType::String)?);
-            let expr = binary_expr(left, Operator::StringConcat, right);
-            return self.canonical(expr, ColumnType::String);
-        }
-        let common = common_type([&left.column_type, &right.column_type])
-            .filter(|common| common.is_number() || *common == ColumnType::Null)
-            .ok_or_else(|| mismatch(operator, &left.column_type, &right.column_type))?;
-        if operator == BinaryOperator::Power {
-            let (left, right) = (as_type(left, &ColumnType::Double)?, as_type(right, &ColumnType::Double)?);
-            return self.canonical(udf::power(left, right), ColumnType::Double);
-        }
-        match common {
-            ColumnType::Decimal(..) => self.decimal(operator, left, right),
-            ColumnType::Float | ColumnType::Double => {
-                let (left, right) = (as_type(left, &ColumnType::Double)?, as_type(right, &ColumnType::Double)?);
-                let expr = match operator {
-                    BinaryOperator::Add => binary_expr(left, Operator::Plus, right),
-                    BinaryOperator::Subtract => binary_expr(left, Operator::Minus, right),
-                    BinaryOperator::Multiply => binary_expr(left, Operator::Multiply, right),
-                    BinaryOperator::Divide => udf::divide_double(left, right),
-                    _ => udf::modulo_double(left, right),
-                };
-                Ok(Typed { expr, column_type: ColumnType::Double })
-            }
-            _ => {
-                let (left, right) = (as_type(left, &ColumnType::Long)?, as_type(right, &ColumnType::Long)?);
-                let expr = match operator {
-                    BinaryOperator::Add => udf::checked_add(left, right),
-                    BinaryOperator::Subtract => udf::checked_subtract(left, right),
-                    BinaryOperator::Multiply => udf::checked_multiply(left, right),
-                    BinaryOperator::Divide => udf::divide(left, right),
-                    _ => udf::modulo(left, right),
-                };
-                Ok(Typed { expr, column_type: ColumnType::Long })
-            }
-        }
-    }
-
-    /// Two decimals of the same type; the result has the digits that DataFusion's rules give it.
-    fn decimal(&self, operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
-        let zero = lit(ScalarValue::Decimal128(Some(0), 1, 0));
-        let (operator, divisor) = match operator {
-            BinaryOperator::Add => (Operator::Plus, None),
-            BinaryOperator::Subtract => (Operator::Minus, None),
-            BinaryOperator::Multiply => (Operator::Multiply, None),
-            BinaryOperator::Divide => (Operator::Divide, Some(zero)),
-            _ => (Operator::Modulo, Some(zero)),
-        };
-        let decimal_type = right.column_type.to_arrow();
-        let right = match divisor {
-            // A division by zero has no result: NULL.
-            Some(zero) => datafusion::functions::core::expr_fn::nullif(right.expr, cast(zero, decimal_type)),
-            None => right.expr,
-        };
-        let expr = binary_expr(left.expr, operator, right);
-        let data_type = expr.get_type(&self.plan_schema).map_err(|error| internal(&error))?;
-        let column_type = ColumnType::from_arrow(&data_type).unwrap_or(ColumnType::Double);
-        self.canonical(expr, column_type)
-    }
-
     fn call(&mut self, name: &str, arguments: &[Ast]) -> Result<Typed, ExpressionError> {
         if let Some(aggregate) = aggregates::find(name) {
             return self.aggregate(aggregate, arguments);
         }
         let Some(function) = functions::find(name) else {
-            let names = functions::all().map(|it| it.name).chain(aggregates::all().map(|it| it.name));
-            let help = suggest::nearest(name, names).map_or_else(
-                || "`streamrun list functions` shows all of them".to_owned(),
-                |nearest| format!("did you mean `{nearest}`?"),
-            );
             return Err(ExpressionError::new(codes::UNKNOWN_FUNCTION, format!("there is no function `{name}`"))
-                .help(help)
+                .help(functions::foreign::help(name))
                 .word(name));
         };
         let (arguments, types) = self.arguments(name, function.parameters, arguments)?;
@@ -286,7 +171,7 @@ impl<'a> Compiler<'a> {
         let compiled = self.arguments(name, aggregate.parameters, arguments);
         self.in_aggregate = false;
         let (arguments, types) = compiled?;
-        let expr = (aggregate.build)(arguments);
+        let expr = (aggregate.build)(arguments, &types);
         let data_type = expr.get_type(&self.plan_schema).map_err(|error| unfit(&error).word(name))?;
         let column_type = (aggregate.returns)(&types);
         let Some(group) = &mut self.group else { return Err(internal(&"an aggregate without a group")) };
@@ -299,7 +184,8 @@ impl<'a> Compiler<'a> {
             }
         };
         let arrow = column_type.to_arrow();
-        let expr = if data_type == arrow { column(&alias) } else { cast(column(&alias), arrow) };
+        // A sum of decimals may not fit its type: it is NULL then.
+        let expr = if data_type == arrow { column(&alias) } else { try_cast(column(&alias), arrow) };
         Ok(Typed { expr, column_type })
     }
 
@@ -368,25 +254,6 @@ impl<'a> Compiler<'a> {
             Err(error) => Err(unfit(&error)),
         }
     }
-}
-
-/// `function(name, name?)`, for help texts.
-#[must_use]
-pub fn signature(function: &str, parameters: &[Parameter]) -> String {
-    let parts: Vec<String> = parameters
-        .iter()
-        .map(|parameter| {
-            let mark = if parameter.optional {
-                "?"
-            } else if parameter.repeated {
-                ", ..."
-            } else {
-                ""
-            };
-            format!("{}{mark}", parameter.name)
-        })
-        .collect();
-    format!("{function}({})", parts.join(", "))
 }
 
 fn accept(
@@ -498,103 +365,10 @@ fn get_field(typed: Typed, field: &str) -> Result<Typed, ExpressionError> {
     Ok(Typed { expr: datafusion::functions::core::expr_fn::get_field(typed.expr, field), column_type })
 }
 
-fn unary(operator: UnaryOperator, operand: Typed) -> Result<Typed, ExpressionError> {
-    let Typed { expr, column_type } = operand;
-    match operator {
-        UnaryOperator::Not => {
-            let expr = convert(expr, &column_type, &ColumnType::Boolean).ok_or_else(|| {
-                ExpressionError::new(codes::TYPE_MISMATCH, format!("`!` needs a boolean, not {column_type}")).word("!")
-            })?;
-            Ok(Typed { expr: Expr::Not(Box::new(expr)), column_type: ColumnType::Boolean })
-        }
-        UnaryOperator::Negate if column_type.is_integer() => {
-            let expr = as_type(Typed { expr, column_type }, &ColumnType::Long)?;
-            Ok(Typed { expr: udf::negate(expr), column_type: ColumnType::Long })
-        }
-        UnaryOperator::Negate if column_type.is_number() || column_type == ColumnType::Null => {
-            Ok(Typed { expr: Expr::Negative(Box::new(expr)), column_type })
-        }
-        UnaryOperator::Negate => {
-            Err(ExpressionError::new(codes::TYPE_MISMATCH, format!("`-` needs a number, not {column_type}")).word("-"))
-        }
-    }
-}
-
-fn logical(operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
-    let error = mismatch(operator, &left.column_type, &right.column_type);
-    let boolean = |typed: Typed| convert(typed.expr, &typed.column_type, &ColumnType::Boolean);
-    let (Some(left), Some(right)) = (boolean(left), boolean(right)) else { return Err(error) };
-    let operator = if operator == BinaryOperator::And { Operator::And } else { Operator::Or };
-    Ok(Typed { expr: binary_expr(left, operator, right), column_type: ColumnType::Boolean })
-}
-
-fn comparison(operator: BinaryOperator, left: Typed, right: Typed) -> Result<Typed, ExpressionError> {
-    let (left, right) = (literal_in_time(left, &right.column_type)?, right);
-    let right = literal_in_time(right, &left.column_type)?;
-    let equality = matches!(operator, BinaryOperator::Equal | BinaryOperator::NotEqual);
-    let common = common_type([&left.column_type, &right.column_type])
-        .filter(|common| equality || common.is_ordered())
-        .ok_or_else(|| mismatch(operator, &left.column_type, &right.column_type))?;
-    let (left, right) = (as_type(left, &common)?, as_type(right, &common)?);
-    let operator = match operator {
-        BinaryOperator::Equal => Operator::Eq,
-        BinaryOperator::NotEqual => Operator::NotEq,
-        BinaryOperator::Less => Operator::Lt,
-        BinaryOperator::LessOrEqual => Operator::LtEq,
-        BinaryOperator::Greater => Operator::Gt,
-        _ => Operator::GtEq,
-    };
-    Ok(Typed { expr: binary_expr(left, operator, right), column_type: ColumnType::Boolean })
-}
-
-/// A literal text beside a date or timestamp is one (`at > "2020-01-13"`).
-fn literal_in_time(typed: Typed, other: &ColumnType) -> Result<Typed, ExpressionError> {
-    let Expr::Literal(ScalarValue::Utf8View(Some(text)), _) = &typed.expr else { return Ok(typed) };
-    if !matches!(other, ColumnType::Date | ColumnType::Timestamp) {
-        return Ok(typed);
-    }
-    let column_type = if text.len() > 10 { ColumnType::Timestamp } else { ColumnType::Date };
-    let array = ScalarValue::Utf8View(Some(text.clone())).cast_to(&column_type.to_arrow()).map_err(|_| {
-        ExpressionError::new(codes::TYPE_MISMATCH, format!("`{text}` is no {other}"))
-            .help("write it as `2020-01-13` or `2020-01-13T07:10:00Z`")
-            .word(text)
-    })?;
-    Ok(Typed { expr: lit(array), column_type })
-}
-
-fn as_type(typed: Typed, to: &ColumnType) -> Result<Expr, ExpressionError> {
-    convert(typed.expr, &typed.column_type, to)
-        .ok_or_else(|| ExpressionError::new(codes::TYPE_MISMATCH, format!("{} is no {to}", typed.column_type)))
-}
-
-fn mismatch(operator: BinaryOperator, left: &ColumnType, right: &ColumnType) -> ExpressionError {
-    let symbol = operator.symbol();
-    let help = match (left, right) {
-        (ColumnType::String, other) | (other, ColumnType::String) if other.is_number() => {
-            "`to_string(x)` makes text of a number, `to_long(x)` and `to_double(x)` read one from text"
-        }
-        (ColumnType::Timestamp | ColumnType::Date, _) | (_, ColumnType::Timestamp | ColumnType::Date) => {
-            "`add_seconds(t, n)` moves a time, `seconds_between(start, end)` subtracts two"
-        }
-        _ if matches!(operator, BinaryOperator::And | BinaryOperator::Or) => "both sides must be true or false",
-        _ => "both sides need types that fit each other",
-    };
-    ExpressionError::new(codes::TYPE_MISMATCH, format!("`{symbol}` does not fit {left} and {right}"))
-        .help(help)
-        .word(symbol)
-}
-
 fn unfit(error: &datafusion::error::DataFusionError) -> ExpressionError {
     ExpressionError::new(codes::WRONG_ARGUMENTS, error.strip_backtrace().lines().next().unwrap_or_default().to_owned())
 }
 
 fn internal(error: &dyn std::fmt::Display) -> ExpressionError {
     ExpressionError::new(codes::BAD_EXPRESSION, format!("internal error, please report it: {error}"))
-}
-
-impl ExpressionError {
-    fn maybe_help<S: Into<String>>(mut self, help: Option<S>) -> Self {
-        self.help = help.map(Into::into).or(self.help);
-        self
-    }
 }

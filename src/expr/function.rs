@@ -92,6 +92,25 @@ pub const fn repeated(name: &'static str, accepts: Accepts) -> Parameter {
     Parameter { repeated: true, ..parameter(name, accepts) }
 }
 
+/// `function(name, name?)`, for help texts.
+#[must_use]
+pub fn signature(function: &str, parameters: &[Parameter]) -> String {
+    let parts: Vec<String> = parameters
+        .iter()
+        .map(|parameter| {
+            let mark = if parameter.optional {
+                "?"
+            } else if parameter.repeated {
+                ", ..."
+            } else {
+                ""
+            };
+            format!("{}{mark}", parameter.name)
+        })
+        .collect();
+    format!("{function}({})", parts.join(", "))
+}
+
 /// A row function.
 #[derive(Debug)]
 pub struct Function {
@@ -124,6 +143,7 @@ pub struct Aggregate {
     pub returns: fn(&[ColumnType]) -> ColumnType,
     /// One sentence or two: what it gives, what it does with NULL.
     pub summary: &'static str,
-    /// The DataFusion aggregate over the arguments; the caller casts as for [`Function::build`].
-    pub build: fn(Vec<Expr>) -> Expr,
+    /// The DataFusion aggregate over the arguments, which have these types; the caller casts as for
+    /// [`Function::build`].
+    pub build: fn(Vec<Expr>, &[ColumnType]) -> Expr,
 }

@@ -10,7 +10,9 @@ pub mod ast;
 pub mod compile;
 pub mod function;
 pub mod functions;
+mod operators;
 pub mod parse;
+pub mod query;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -70,6 +72,13 @@ impl ExpressionError {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what to do about it where there is something to say.
+    #[must_use]
+    pub fn maybe_help<S: Into<String>>(mut self, help: Option<S>) -> Self {
+        self.help = help.map(Into::into).or(self.help);
         self
     }
 

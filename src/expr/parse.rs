@@ -10,6 +10,9 @@ use crate::diagnostic::codes;
 pub const MAX_LENGTH: usize = 10_000;
 /// Operators, calls and parentheses an expression has at most; it bounds how deep its tree gets.
 pub const MAX_PARTS: usize = 400;
+/// Stands after a whole number that is too large for a long. evalexpr, which would make a double of
+/// it, takes it for a name then.
+const TOO_LARGE: char = '\0';
 
 /// Parses an expression.
 ///
@@ -17,35 +20,54 @@ pub const MAX_PARTS: usize = 400;
 /// What is wrong, in the user's terms.
 pub fn parse(text: &str) -> Result<Ast, ExpressionError> {
     check_size(text)?;
-    let tree = evalexpr::build_operator_tree(text).map_err(|error| explain(text, &error))?;
+    let tree = evalexpr::build_operator_tree(&mark_too_large(text)).map_err(|error| explain(text, &error))?;
     Converter { text }.convert(&tree)
 }
 
 /// Refuses what would need a deep stack. Counts outside quotes only.
 fn check_size(text: &str) -> Result<(), ExpressionError> {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut parts = 0;
-    for c in text.chars() {
-        if quoted && !escaped && c == '\\' {
-            escaped = true;
-            continue;
-        }
-        if c == '"' && !escaped {
-            quoted = !quoted;
-        }
-        escaped = false;
-        if !quoted && "(+-*/%^!&|<>=,;".contains(c) {
-            parts += 1;
-        }
-    }
+    let symbols = characters(text).filter(|(c, quoted)| !quoted && "(+-*/%^!&|<>=,;".contains(*c)).count();
     // Two names side by side are a call, so white space nests too.
-    parts += text.split_whitespace().count() / 2;
-    if text.len() > MAX_LENGTH || parts > MAX_PARTS {
+    let words = text.split_whitespace().count() / 2;
+    if text.len() > MAX_LENGTH || symbols + words > MAX_PARTS {
         return Err(ExpressionError::new(codes::EXPRESSION_TOO_LARGE, "the expression is too large")
             .help("compute parts of it in a `with_columns` step before"));
     }
     Ok(())
+}
+
+/// The characters, each with whether it stands inside quotes.
+fn characters(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.chars().map(move |c| {
+        let after_backslash = std::mem::replace(&mut escaped, false);
+        match c {
+            '\\' if quoted && !after_backslash => escaped = true,
+            '"' if !after_backslash => quoted = !quoted,
+            _ => {}
+        }
+        (c, quoted)
+    })
+}
+
+/// The text with [`TOO_LARGE`] after each whole number that is.
+fn mark_too_large(text: &str) -> String {
+    let mut marked = String::with_capacity(text.len() + 1);
+    let mut word = String::new();
+    // The last word ends, too.
+    for (c, quoted) in characters(text).chain([(' ', false)]) {
+        if quoted || c.is_whitespace() || "\"+-*/%^(),;=!<>&|".contains(c) {
+            if !word.is_empty() && word.bytes().all(|it| it.is_ascii_digit()) && word.parse::<i64>().is_err() {
+                marked.push(TOO_LARGE);
+            }
+            word.clear();
+        } else {
+            word.push(c);
+        }
+        marked.push(c);
+    }
+    marked.pop();
+    marked
 }
 
 fn explain(text: &str, error: &EvalexprError) -> ExpressionError {
@@ -116,6 +138,9 @@ impl Converter<'_> {
 
     fn unary(&self, operator: UnaryOperator, children: &[Node]) -> Result<Ast, ExpressionError> {
         let [operand] = children else { return Err(missing_operand(self.text)) };
+        if operator == UnaryOperator::Negate && is_minimum_without_sign(operand) {
+            return Ok(Ast::Literal(Literal::Integer(i64::MIN)));
+        }
         Ok(match (operator, self.convert(operand)?) {
             (UnaryOperator::Negate, Ast::Literal(Literal::Integer(number))) if number != i64::MIN => {
                 Ast::Literal(Literal::Integer(-number))
@@ -126,6 +151,7 @@ impl Converter<'_> {
     }
 
     fn name(&self, identifier: &str) -> Result<Ast, ExpressionError> {
+        check_number(identifier)?;
         if identifier.eq_ignore_ascii_case("null") {
             return Ok(Ast::Literal(Literal::Null));
         }
@@ -147,6 +173,7 @@ impl Converter<'_> {
     }
 
     fn call(&self, name: &str, children: &[Node]) -> Result<Ast, ExpressionError> {
+        check_number(name)?;
         if !self.is_called(name) {
             return Err(ExpressionError::new(codes::BAD_EXPRESSION, format!("an operator is missing after `{name}`"))
                 .help("text stands in double quotes; a function's arguments stand in `(...)`")
@@ -177,10 +204,28 @@ impl Converter<'_> {
     }
 }
 
+/// Refuses a number that [`mark_too_large`] has made a name of.
+fn check_number(identifier: &str) -> Result<(), ExpressionError> {
+    let Some(number) = identifier.strip_suffix(TOO_LARGE) else { return Ok(()) };
+    Err(ExpressionError::new(codes::BAD_EXPRESSION, format!("`{number}` is too large for a long"))
+        .help(format!("a long goes from {} to {}; `{number}.0` is a double", i64::MIN, i64::MAX))
+        .word(number))
+}
+
+/// The smallest long has no positive counterpart, but is written as the negative of one.
+fn is_minimum_without_sign(operand: &Node) -> bool {
+    let Operator::VariableIdentifierRead { identifier } = operand.operator() else { return false };
+    identifier.strip_suffix(TOO_LARGE).and_then(|number| number.parse().ok()) == Some(i64::MIN.unsigned_abs())
+}
+
 fn literal(value: &Value) -> Result<Ast, ExpressionError> {
     Ok(Ast::Literal(match value {
         Value::String(text) => Literal::String(text.clone()),
-        Value::Float(number) => Literal::Double(*number),
+        Value::Float(number) if number.is_finite() => Literal::Double(*number),
+        Value::Float(_) => {
+            return Err(ExpressionError::new(codes::BAD_EXPRESSION, "a number is too large for a double")
+                .help("`inf`, `infinity` and `nan` count as such: `rename` a column of that name"));
+        }
         Value::Int(number) => Literal::Integer(*number),
         Value::Boolean(value) => Literal::Boolean(*value),
         Value::Empty => Literal::Null,

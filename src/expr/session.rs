@@ -7,7 +7,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, LogicalTableSource, Volatility};
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
@@ -32,38 +33,10 @@ pub fn config(parallelism: usize) -> SessionConfig {
     config
 }
 
-/// A session's state for these settings.
+/// A session's state for these settings. It knows no functions by name: expressions bring theirs.
 #[must_use]
 pub fn state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features()
-}
-
-/// The tables that a query reads.
-///
-/// # Errors
-/// Where the text is no single query.
-pub fn tables(sql: &str) -> Result<Vec<String>> {
-    check_size(sql)?;
-    let state = planning_state();
-    let statement = state.sql_to_statement(sql, &datafusion::config::Dialect::Generic)?;
-    let references = state.resolve_table_references(&statement)?;
-    Ok(references.into_iter().map(|reference| reference.table().to_owned()).collect())
-}
-
-/// Refuses what would need a deep stack: long chains of operators or set operations nest.
-fn check_size(sql: &str) -> Result<()> {
-    const MAX_PARTS: usize = 200;
-    let symbols = sql.chars().filter(|c| "+-*/%|&<>=^~".contains(*c)).count();
-    let nesting = |word: &str| {
-        ["and", "or", "union", "intersect", "except", "not", "join"].iter().any(|it| word.eq_ignore_ascii_case(it))
-    };
-    let words = sql.split(|c: char| !c.is_alphanumeric()).filter(|word| nesting(word)).count();
-    if symbols + words > MAX_PARTS {
-        return Err(DataFusionError::Plan(format!(
-            "the query has more than {MAX_PARTS} operators: split it into steps"
-        )));
-    }
-    Ok(())
+    SessionStateBuilder::new().with_config(config).with_runtime_env(runtime)
 }
 
 /// A table without rows, for finding out a query's columns.
@@ -74,7 +47,7 @@ pub fn empty_table(name: &str, schema: &Schema) -> Result<LogicalPlan> {
     LogicalPlanBuilder::scan(name, Arc::new(LogicalTableSource::new(schema.to_arrow())), None)?.build()
 }
 
-/// Plans a query over these tables.
+/// Plans a query, checked by [`super::query::tables`], over these tables.
 ///
 /// # Errors
 /// What is wrong with the query.
@@ -129,6 +102,14 @@ pub fn table_source(
     provider_as_source(provider)
 }
 
+/// What a query is planned with: every function of the engine library by name, but none of its
+/// files and tables.
 fn planning_state() -> SessionState {
-    state(config(1), Arc::new(RuntimeEnv::default())).build()
+    state(config(1), Arc::new(RuntimeEnv::default()))
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .build()
 }

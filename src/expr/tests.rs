@@ -12,7 +12,7 @@ use super::compile::{compile_grouped, compile_row};
 use super::parse::parse;
 use super::{ExpressionError, aggregates, functions, session};
 use crate::diagnostic::codes;
-use crate::schema::{Column, Schema, parse_type};
+use crate::schema::{Column, ColumnType, Schema, parse_type};
 use crate::sources::rows::to_batch;
 
 /// The value of an expression over one row, as JSON.
@@ -78,6 +78,11 @@ fn operators() {
         ("9223372036854775807 + 1", json!(null)),
         ("-9223372036854775807 - 2", json!(null)),
         ("4611686018427387904 * 2", json!(null)),
+        ("-9223372036854775808", json!(i64::MIN)),
+        ("- 9223372036854775808 + 1", json!(i64::MIN + 1)),
+        ("-(-9223372036854775808)", json!(null)),
+        ("-9223372036854775808.0 < -9e18", json!(true)),
+        ("length(\"9223372036854775808\")", json!(19)),
         ("2 ^ 3", json!(8.0)),
         ("-2 ^ 2", json!(-4.0)),
         ("1 == 1.0", json!(true)),
@@ -130,8 +135,33 @@ fn columns_and_fields() {
 }
 
 #[test]
+fn decimals_that_do_not_exist_are_null() {
+    let schema = columns(&[("d", "decimal(38,0)"), ("zero", "decimal(38,0)"), ("price", "decimal(38,10)")]);
+    let max = "9".repeat(38);
+    let row = json!({ "d": max, "zero": "0", "price": "1.5" });
+    for (text, expected) in [
+        ("d + d", json!(null)),
+        ("-d - d", json!(null)),
+        ("d * d", json!(null)),
+        ("d / zero", json!(null)),
+        ("d % zero", json!(null)),
+        ("d + null", json!(null)),
+        ("d - d", json!("0")),
+        ("-d", json!(format!("-{max}"))),
+        ("price + price", json!("3.0000000000")),
+        ("price * price", json!("2.25000000000000000000")),
+        ("price / price", json!("1.00000000000000")),
+        ("price % price", json!("0.0000000000")),
+    ] {
+        let got = evaluate(&format!("to_string({text})"), &schema, row.clone());
+        assert_eq!(got.unwrap_or_else(|error| panic!("{text}: {error:?}")), expected, "{text}");
+    }
+    assert_eq!(evaluate("d + d > 1.0", &schema, row).unwrap(), json!(null));
+}
+
+#[test]
 fn findings_say_what_is_wrong() {
-    let schema = columns(&[("value", "string"), ("n", "long"), ("s", "struct<a: int>")]);
+    let schema = columns(&[("value", "string"), ("n", "long"), ("s", "struct<a: int>"), ("tiny", "decimal(38,20)")]);
     for (text, code, message) in [
         ("valu", codes::UNKNOWN_COLUMN, "there is no column `valu`"),
         ("s.b", codes::UNKNOWN_COLUMN, "there is no field `b`"),
@@ -152,6 +182,12 @@ fn findings_say_what_is_wrong() {
         ("", codes::BAD_EXPRESSION, "an expression is missing"),
         ("n +", codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator"),
         ("5x", codes::BAD_EXPRESSION, "`5x` is no number and no column"),
+        ("9223372036854775808", codes::BAD_EXPRESSION, "`9223372036854775808` is too large for a long"),
+        ("n > -9223372036854775809", codes::BAD_EXPRESSION, "`9223372036854775809` is too large for a long"),
+        ("n - 9223372036854775808", codes::BAD_EXPRESSION, "`9223372036854775808` is too large for a long"),
+        ("99999999999999999999 n", codes::BAD_EXPRESSION, "`99999999999999999999` is too large for a long"),
+        ("n > 1e999", codes::BAD_EXPRESSION, "a number is too large for a double"),
+        ("tiny * tiny", codes::TYPE_MISMATCH, "`*` of two decimal(38,20) has more than 38 digits after the point"),
         ("value == 'a'", codes::BAD_EXPRESSION, "text stands in double quotes"),
         ("regex_match(value, \"(\")", codes::WRONG_ARGUMENTS, ""),
         ("regex_match(value, value)", codes::WRONG_ARGUMENTS, "the `pattern` of `regex_match` must be a literal text"),
@@ -165,12 +201,13 @@ fn findings_say_what_is_wrong() {
 
 #[test]
 fn groups_know_keys_and_aggregates_only() {
-    let schema = columns(&[("word", "string"), ("n", "long")]);
+    let schema = columns(&[("word", "string"), ("n", "long"), ("price", "decimal(10,2)")]);
     let keys = columns(&[("word", "string")]);
     let compile = |text: &str| compile_grouped(&parse(text).unwrap(), &schema, &keys, "v");
     assert_eq!(compile("sum(n) / count() + 1").unwrap().aggregates.len(), 2);
     assert_eq!(compile("sum(n) + sum(n)").unwrap().aggregates.len(), 1);
     assert_eq!(compile("concat(word, count())").unwrap().aggregates.len(), 1);
+    assert_eq!(compile("sum(price) / sum(price)").unwrap().value.column_type, ColumnType::Decimal(26, 6));
     assert_eq!(compile("n + 1").unwrap_err().code, codes::MISPLACED_AGGREGATE);
     assert_eq!(compile("sum(count())").unwrap_err().code, codes::MISPLACED_AGGREGATE);
     for aggregate in aggregates::all() {

@@ -237,19 +237,21 @@ impl CsvDecoder {
         Ok(Layout { file: Arc::new(ArrowSchema::new(fields)), places })
     }
 
+    /// The records are parts of `block`.
     fn decode_pending(
         &self,
         layout: &Layout,
+        block: &[u8],
         pending: &mut Vec<&[u8]>,
         decoded: &mut Decoded,
     ) -> Result<(), FormatError> {
+        let Decoded { batches, bad_rows } = decoded;
         let batch = decode_good(
             pending,
             &|records| self.parse(layout, &layout.places, records)?.with_schema(Arc::clone(&self.schema)),
-            &|record, error| self.explain(layout, record, error),
-            &mut decoded.bad_rows,
+            &mut |record, error| bad_rows.add_part(block, record, || self.explain(layout, record, error)),
         )?;
-        decoded.batches.extend(batch);
+        batches.extend(batch);
         pending.clear();
         Ok(())
     }
@@ -314,7 +316,8 @@ impl Decode for CsvDecoder {
 
     fn decode(&self, bytes: Bytes) -> Result<Decoded, FormatError> {
         let mut decoded = Decoded::default();
-        let mut records = self.dialect.records(without_byte_order_mark(&bytes));
+        let block = without_byte_order_mark(&bytes);
+        let mut records = self.dialect.records(block);
         let layout = if self.header {
             match records.next() {
                 Some(header) => self.layout_by_name(header.text)?,
@@ -326,15 +329,15 @@ impl Decode for CsvDecoder {
         let mut pending: Vec<&[u8]> = Vec::new();
         for record in records {
             if !record.closed {
-                decoded.bad_rows.add(record.text, || "a quote is opened and not closed".to_owned());
+                decoded.bad_rows.add_part(block, record.text, || "a quote is opened and not closed".to_owned());
                 continue;
             }
             pending.push(record.text);
             if pending.len() == BATCH_ROWS {
-                self.decode_pending(&layout, &mut pending, &mut decoded)?;
+                self.decode_pending(&layout, block, &mut pending, &mut decoded)?;
             }
         }
-        self.decode_pending(&layout, &mut pending, &mut decoded)?;
+        self.decode_pending(&layout, block, &mut pending, &mut decoded)?;
         Ok(decoded)
     }
 }

@@ -32,6 +32,14 @@ pub enum FormatError {
         /// Which value or type did not fit.
         source: ArrowError,
     },
+    /// A row of a columnar file does not fit.
+    #[error("row {row}: {source}")]
+    Row {
+        /// Its place in the file, counted from 1.
+        row: u64,
+        /// Why.
+        source: Box<FormatError>,
+    },
     /// The data cannot be read or written in this format.
     #[error(transparent)]
     Data(ArrowError),

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::reason;
+use super::json_numbers::ExactNumbers;
 use super::records::{decode_good, lines, without_byte_order_mark};
 use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows};
 use crate::schema::{ColumnType, Schema, SchemaDeclaration};
@@ -22,11 +23,11 @@ use crate::schema::{ColumnType, Schema, SchemaDeclaration};
 const MAX_DEPTH: usize = 128;
 
 /// One JSON object per line. A field that is missing is NULL, a field that is not in the schema is
-/// ignored, a value that does not fit its type makes the row bad. Numbers may be written as text
-/// (`"12"`); a fraction of a number is cut off where the column is an `int` or `long`. A `date` is
-/// text like `2024-05-17`; a `timestamp` is ISO 8601 text, in UTC unless it has an offset, or a
-/// number of microseconds since 1970; `binary` is text of hexadecimal digits. Empty lines are
-/// ignored.
+/// ignored, a value that does not fit its type makes the row bad: also a number with a fraction for
+/// an `int` or `long`, or with more digits after the point than a `decimal` has, zeros apart. Numbers
+/// may be written as text (`"12"`). A `date` is text like `2024-05-17`; a `timestamp` is ISO 8601
+/// text, in UTC unless it has an offset, or a number of microseconds since 1970; `binary` is text of
+/// hexadecimal digits. Empty lines are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonInput {
@@ -63,38 +64,52 @@ fn has_text_keys(column_type: &ColumnType) -> bool {
 #[derive(Debug)]
 pub struct JsonDecoder {
     schema: SchemaRef,
+    /// Where the schema has some.
+    numbers: Option<ExactNumbers>,
 }
 
 impl JsonDecoder {
     /// A decoder with these settings.
     #[must_use]
     pub fn new(settings: &JsonInput) -> Self {
-        Self { schema: settings.schema.0.to_arrow() }
+        let schema = settings.schema.0.to_arrow();
+        Self { numbers: ExactNumbers::new(&schema), schema }
     }
 
-    fn decode_pending(&self, pending: &mut Vec<&[u8]>, decoded: &mut Decoded) -> Result<(), FormatError> {
-        let batch =
-            decode_good(pending, &|lines| self.decode_lines(lines), &|_, error| reason(error), &mut decoded.bad_rows)?;
-        decoded.batches.extend(batch);
+    /// The lines are parts of `block`.
+    fn decode_pending(&self, block: &[u8], pending: &mut Vec<&[u8]>, decoded: &mut Decoded) -> Result<(), FormatError> {
+        let Decoded { batches, bad_rows } = decoded;
+        let batch = decode_good(pending, &|lines| self.decode_lines(lines), &mut |line, error| {
+            bad_rows.add_part(block, line, || reason(error));
+        })?;
+        batches.extend(batch);
         pending.clear();
         Ok(())
     }
 
-    /// One batch with one row per line, or an error if a line is bad. Lines are handed over one by
-    /// one, so that no object can reach from one into the next.
+    /// One batch with one row per line, or an error if a line is bad.
     fn decode_lines(&self, lines: &[&[u8]]) -> Result<RecordBatch, ArrowError> {
-        let mut decoder = ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(lines.len()).build_decoder()?;
-        for (before, line) in lines.iter().enumerate() {
-            let read = decoder.decode(line)?;
-            if decoder.has_partial_record() {
-                return Err(ArrowError::JsonError("the line ends before the JSON object does".to_owned()));
-            }
-            if read != line.len() || decoder.len() != before + 1 {
-                return Err(ArrowError::JsonError("the line has more than one JSON object".to_owned()));
-            }
+        if let Some(numbers) = &self.numbers {
+            numbers.check(lines)?;
         }
-        decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there is no JSON object".to_owned()))
+        read_lines(ReaderBuilder::new(Arc::clone(&self.schema)), lines)
     }
+}
+
+/// Reads one row per line. Lines are handed over one by one, so that no object can reach from one
+/// into the next.
+pub(super) fn read_lines(reader: ReaderBuilder, lines: &[&[u8]]) -> Result<RecordBatch, ArrowError> {
+    let mut decoder = reader.with_batch_size(lines.len()).build_decoder()?;
+    for (before, line) in lines.iter().enumerate() {
+        let read = decoder.decode(line)?;
+        if decoder.has_partial_record() {
+            return Err(ArrowError::JsonError("the line ends before the JSON object does".to_owned()));
+        }
+        if read != line.len() || decoder.len() != before + 1 {
+            return Err(ArrowError::JsonError("the line has more than one JSON object".to_owned()));
+        }
+    }
+    decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there is no JSON object".to_owned()))
 }
 
 impl Decode for JsonDecoder {
@@ -112,15 +127,15 @@ impl Decode for JsonDecoder {
                 continue;
             }
             if nests_too_deep(line) {
-                decoded.bad_rows.add(line, || format!("values nest deeper than {MAX_DEPTH} levels"));
+                decoded.bad_rows.add_part(block, line, || format!("values nest deeper than {MAX_DEPTH} levels"));
                 continue;
             }
             pending.push(line);
             if pending.len() == BATCH_ROWS {
-                self.decode_pending(&mut pending, &mut decoded)?;
+                self.decode_pending(block, &mut pending, &mut decoded)?;
             }
         }
-        self.decode_pending(&mut pending, &mut decoded)?;
+        self.decode_pending(block, &mut pending, &mut decoded)?;
         Ok(decoded)
     }
 }

@@ -11,6 +11,7 @@ pub mod csv;
 mod csv_records;
 mod error;
 pub mod json;
+mod json_numbers;
 pub mod parquet;
 mod records;
 #[cfg(test)]

@@ -76,13 +76,23 @@ fn read<R: ChunkReader + 'static>(input: R, schema: &Schema) -> Result<Batches, 
         places.push(place);
     }
     let columns = ProjectionMask::roots(builder.parquet_schema(), places);
-    Ok(Batches { reader: builder.with_projection(columns).build()?, schema: schema.to_arrow() })
+    Ok(Batches { reader: builder.with_projection(columns).build()?, schema: schema.to_arrow(), rows: 0 })
 }
 
 /// The batches of a file, with the columns that were asked for.
 pub struct Batches {
     reader: ParquetRecordBatchReader,
     schema: SchemaRef,
+    /// How many rows were read.
+    rows: u64,
+}
+
+impl Batches {
+    fn cast(&mut self, batch: &RecordBatch) -> Result<RecordBatch, FormatError> {
+        let before = self.rows;
+        self.rows += batch.num_rows() as u64;
+        cast_batch(batch, &self.schema).map_err(|error| at_row(error, batch, &self.schema, before))
+    }
 }
 
 impl Iterator for Batches {
@@ -90,7 +100,21 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.reader.next()?;
-        Some(batch.map_err(FormatError::from).and_then(|batch| cast_batch(&batch, &self.schema)))
+        Some(batch.map_err(FormatError::from).and_then(|batch| self.cast(&batch)))
+    }
+}
+
+/// Finds the row that the error is about, one by one: that ends the reading, so it happens once.
+fn at_row(error: FormatError, batch: &RecordBatch, schema: &SchemaRef, before: u64) -> FormatError {
+    let wrong = |start, length| cast_batch(&batch.slice(start, length), schema).err();
+    // Where not even no rows fit, it is the type and not a value.
+    if wrong(0, 0).is_some() {
+        return error;
+    }
+    let found = (0..batch.num_rows()).find_map(|row| Some((row, wrong(row, 1)?)));
+    match found {
+        Some((row, source)) => FormatError::Row { row: before + row as u64 + 1, source: Box::new(source) },
+        None => error,
     }
 }
 

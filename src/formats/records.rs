@@ -32,6 +32,8 @@ pub struct BadRow {
     pub raw: Bytes,
     /// What is wrong with it.
     pub reason: String,
+    /// The line that it starts on, counted from 1, where it came out of a block of lines.
+    pub line: Option<u64>,
 }
 
 impl BadRows {
@@ -46,7 +48,16 @@ impl BadRows {
         self.count += 1;
         if self.samples.len() < MAX_SAMPLES {
             let kept = raw.get(..MAX_SAMPLE_BYTES).unwrap_or(raw);
-            self.samples.push(BadRow { raw: Bytes::copy_from_slice(kept), reason: reason() });
+            self.samples.push(BadRow { raw: Bytes::copy_from_slice(kept), reason: reason(), line: None });
+        }
+    }
+
+    /// Counts a bad row that is a part of `block`, so that a sample knows its line.
+    pub(super) fn add_part(&mut self, block: &[u8], raw: &[u8], reason: impl FnOnce() -> String) {
+        let known = self.samples.len();
+        self.add(raw, reason);
+        if let Some(sample) = self.samples.get_mut(known) {
+            sample.line = Some(line_of(block, raw));
         }
     }
 
@@ -75,6 +86,12 @@ pub(super) fn lines(block: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// The line of a block that a part of it starts on, counted from 1.
+fn line_of(block: &[u8], part: &[u8]) -> u64 {
+    let start = part.as_ptr().addr().saturating_sub(block.as_ptr().addr());
+    memchr_iter(b'\n', block.get(..start).unwrap_or(block)).count() as u64 + 1
+}
+
 /// A block without the byte order mark that some editors put in front.
 pub(super) fn without_byte_order_mark(block: &[u8]) -> &[u8] {
     block.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(block)
@@ -83,13 +100,15 @@ pub(super) fn without_byte_order_mark(block: &[u8]) -> &[u8] {
 /// Decodes records together; fails if any of them is bad.
 type DecodeRecords<'a> = &'a dyn Fn(&[&[u8]]) -> Result<RecordBatch, ArrowError>;
 
-/// Decodes many records at once; where that fails, finds the bad ones by halving and decodes the
-/// rest. `decode` must succeed for any part of good records, and `explain` says why one is bad.
+/// Takes in a bad record, with the error that decoding it alone gives.
+type BadRecord<'a> = &'a mut dyn FnMut(&[u8], &ArrowError);
+
+/// Decodes many records at once; where that fails, finds the bad ones by halving, hands them to
+/// `bad` and decodes the rest. `decode` must succeed for any part of good records.
 pub(super) fn decode_good(
     records: &[&[u8]],
     decode: DecodeRecords<'_>,
-    explain: &dyn Fn(&[u8], &ArrowError) -> String,
-    bad_rows: &mut BadRows,
+    bad: BadRecord<'_>,
 ) -> Result<Option<RecordBatch>, FormatError> {
     if records.is_empty() {
         return Ok(None);
@@ -99,7 +118,7 @@ pub(super) fn decode_good(
         Err(error) => error,
     };
     let mut good = Vec::with_capacity(records.len());
-    separate(records, &error, decode, explain, &mut good, bad_rows);
+    separate(records, &error, decode, bad, &mut good);
     if good.is_empty() {
         return Ok(None);
     }
@@ -111,12 +130,11 @@ fn separate<'a>(
     records: &[&'a [u8]],
     error: &ArrowError,
     decode: DecodeRecords<'_>,
-    explain: &dyn Fn(&[u8], &ArrowError) -> String,
+    bad: BadRecord<'_>,
     good: &mut Vec<&'a [u8]>,
-    bad_rows: &mut BadRows,
 ) {
     if let [record] = records {
-        bad_rows.add(record, || explain(record, error));
+        bad(record, error);
         return;
     }
     let (first, second) = records.split_at(records.len() / 2);
@@ -126,7 +144,7 @@ fn separate<'a>(
         }
         match decode(half) {
             Ok(_) => good.extend_from_slice(half),
-            Err(error) => separate(half, &error, decode, explain, good, bad_rows),
+            Err(error) => separate(half, &error, decode, bad, good),
         }
     }
 }

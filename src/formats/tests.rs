@@ -121,6 +121,7 @@ fn text_invalid_utf8() {
     let rejected = decode(&input(json!({ "text": { "invalid_utf8": "reject" } })), block);
     assert_eq!(values(&rejected), ["good one", "last one, long enough"]);
     assert_eq!(rejected.bad_rows.count, 2);
+    assert_eq!(rejected.bad_rows.samples.iter().map(|row| row.line).collect::<Vec<_>>(), [Some(2), Some(3)]);
     assert_eq!(rejected.bad_rows.samples[0].raw, b"bad \xFF one that is long".as_slice());
     assert_eq!(rejected.bad_rows.samples[0].reason, "the line is not valid UTF-8 from byte 5 on");
 }
@@ -131,6 +132,7 @@ fn text_is_cut_into_blocks_after_lines() {
     let decoded = decoder.decode_blocks(Bytes::from("aa\nbb\nmuch too long\ncc\nd"), 6).unwrap();
     assert_eq!(values(&decoded), ["aa", "bb", "cc", "d"]);
     assert_eq!(bad(&decoded), [("much too long".to_owned(), "the line is longer than 6 bytes".to_owned())]);
+    assert_eq!(decoded.bad_rows.samples[0].line, Some(3));
 }
 
 #[test]
@@ -230,9 +232,51 @@ fn json_bad_lines_do_not_harm_the_others() {
         lines,
         [r#"{"a":"one"}"#, r#"{"a":2"#, r#","s":"x"}"#, r#"{"a":3}{"a":4}"#, r#"{"s":5}"#, "[1]", "null", "no json"]
     );
+    let numbers: Vec<Option<u64>> = decoded.bad_rows.samples.iter().map(|row| row.line).collect();
+    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9].map(Some));
     assert_eq!(bad[0].1, r#"whilst decoding field 'a': failed to parse "one" as Int32"#);
     assert_eq!(bad[1].1, "the line ends before the JSON object does");
     assert_eq!(bad[3].1, "the line has more than one JSON object");
+}
+
+#[test]
+fn json_numbers_are_not_cut_off() {
+    let format = json_format(json!({
+        "i": "int", "l": "long", "m": "decimal(10,2)", "d": "double", "list": "list<int>",
+        "inner": "struct<d: double, m: decimal(38,10)>", "map": "map<string, struct<l: long>>",
+    }));
+    let good = [
+        r#"{"i":1.0,"l":1e3,"m":12.340,"d":1.005}"#,
+        r#"{"i":-0,"l":"12","m":"1.5e1","d":1.5,"list":[1,2.0,null],"map":{"1.5":{"l":-2.0}}}"#,
+        r#"{"l":9223372036854775807,"inner":{"d":0.5,"m":1e-10},"z":[1.5],"text":"1.5"}"#,
+    ];
+    let bad = [
+        (r#"{"i":1.5}"#, "column `i`: no int: `1.5`"),
+        (r#"{"d":2.5,"l":-0.5}"#, "column `l`: no long: `-0.5`"),
+        (r#"{"m":12.345}"#, "column `m`: no decimal(10,2): `12.345`"),
+        (r#"{"m":"12.345"}"#, "column `m`: no decimal(10,2): `12.345`"),
+        (r#"{"m":1e65536}"#, "column `m`: no decimal(10,2): `1e65536`"),
+        (r#"{"list":[1,[],2.5]}"#, "whilst decoding field 'list': expected primitive got []"),
+        (r#"{"list":[1,null,2.5]}"#, "column `list`: no int: `2.5`"),
+        (r#"{"inner":{"d":1.5,"m":0.12345678901}}"#, "column `inner`: no decimal(38,10): `0.12345678901`"),
+        (r#"{"map":{"a":{"l":1},"b":{"l":1e-1}}}"#, "column `map`: no long: `1e-1`"),
+        (r#"{"i":2147483648}"#, "whilst decoding field 'i': failed to parse 2147483648 as Int32"),
+        (r#"{"l":1e19}"#, "whilst decoding field 'l': failed to parse 1e19 as Int64"),
+    ];
+    for (line, reason) in bad {
+        let text = format!("{}\n{line}\n{}", good[0], good[1..].join("\n"));
+        let decoded = decode(&format, text);
+        assert_eq!(self::bad(&decoded), [(line.to_owned(), reason.to_owned())]);
+        assert_eq!(decoded.rows(), good.len());
+    }
+    let decoded = decode(&json_format(json!({ "i": "int", "l": "long", "m": "decimal(10,2)" })), good.join("\n"));
+    all_good(&decoded);
+    let expected = [
+        r#"{"i":1,"l":1000,"m":12.34}"#,
+        r#"{"i":0,"l":12,"m":15.00}"#,
+        r#"{"i":null,"l":9223372036854775807,"m":null}"#,
+    ];
+    assert_eq!(rows(&decoded), expected);
 }
 
 #[test]
@@ -392,7 +436,9 @@ fn parquet_columns_by_name_and_type() {
 
     let error = |format: InputFormat| format.decoder().unwrap().decode(written.clone()).unwrap_err().to_string();
     assert_eq!(error(format(json!({ "c": "long" }))), "there is no column `c`; the columns are `a`, `b`");
-    assert!(error(format(json!({ "a": "long" }))).starts_with("column `a` does not fit long: "));
+    assert!(error(format(json!({ "a": "long" }))).starts_with("row 2: column `a` does not fit long: "));
+    let of_no_row = error(format(json!({ "a": "struct<x: long>" })));
+    assert!(of_no_row.starts_with("column `a` does not fit struct<x: long>: "), "{of_no_row}");
     assert!(format(json!({ "a": "long" })).decoder().unwrap().decode(Bytes::from("no parquet")).is_err());
 }
 

@@ -81,26 +81,28 @@ impl TextDecoder {
     /// Decodes blocks of at most `limit` bytes, cut after lines. A longer line is a bad row.
     pub(super) fn decode_blocks(&self, mut rest: Bytes, limit: usize) -> Result<Decoded, FormatError> {
         let mut decoded = Decoded::default();
+        let whole = rest.clone();
         while !rest.is_empty() {
             if rest.len() <= limit {
-                self.decode_block(&std::mem::take(&mut rest), &mut decoded)?;
+                self.decode_block(&whole, &std::mem::take(&mut rest), &mut decoded)?;
             } else if let Some(end) = rest.get(..limit).and_then(|head| memrchr(b'\n', head)) {
-                self.decode_block(&rest.split_to(end + 1), &mut decoded)?;
+                self.decode_block(&whole, &rest.split_to(end + 1), &mut decoded)?;
             } else {
                 let end = memchr(b'\n', &rest).unwrap_or(rest.len());
                 let line = rest.split_to(end);
                 let _line_feed = rest.split_to(rest.len().min(1));
-                decoded.bad_rows.add(&line, || format!("the line is longer than {limit} bytes"));
+                decoded.bad_rows.add_part(&whole, &line, || format!("the line is longer than {limit} bytes"));
             }
         }
         Ok(decoded)
     }
 
-    fn decode_block(&self, block: &Bytes, decoded: &mut Decoded) -> Result<(), FormatError> {
+    /// `block` is a part of `whole`.
+    fn decode_block(&self, whole: &[u8], block: &Bytes, decoded: &mut Decoded) -> Result<(), FormatError> {
         if std::str::from_utf8(block).is_ok() {
             self.decode_valid(block, &mut decoded.batches)
         } else {
-            self.decode_mixed(block, decoded)
+            self.decode_mixed(whole, block, decoded)
         }
     }
 
@@ -127,7 +129,7 @@ impl TextDecoder {
     }
 
     /// The block has invalid bytes somewhere, so each line is looked at.
-    fn decode_mixed(&self, block: &Bytes, decoded: &mut Decoded) -> Result<(), FormatError> {
+    fn decode_mixed(&self, whole: &[u8], block: &Bytes, decoded: &mut Decoded) -> Result<(), FormatError> {
         let mut replaced: Vec<u8> = Vec::new();
         let mut views = Vec::new();
         for place in lines(block) {
@@ -139,9 +141,10 @@ impl TextDecoder {
                     replaced.extend_from_slice(String::from_utf8_lossy(line).as_bytes());
                     views.push(view(&replaced, start, replaced.len(), 1));
                 }
-                (Err(error), InvalidUtf8::Reject) => decoded
-                    .bad_rows
-                    .add(line, || format!("the line is not valid UTF-8 from byte {} on", error.valid_up_to() + 1)),
+                (Err(error), InvalidUtf8::Reject) => {
+                    let reason = || format!("the line is not valid UTF-8 from byte {} on", error.valid_up_to() + 1);
+                    decoded.bad_rows.add_part(whole, line, reason);
+                }
             }
         }
         let buffers: Arc<[Buffer]> = Arc::from(vec![Buffer::from(Bytes::clone(block)), Buffer::from_vec(replaced)]);

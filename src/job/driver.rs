@@ -3,21 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
+use super::control::{Asked, Wish};
 use super::{Prepared, reload};
 use crate::engine::generator::BatchTimes;
 use crate::engine::progress::DelayWatch;
 use crate::engine::{Engine, Progress, Reach, RunError, Runtime};
 use crate::sinks::Batch;
-
-/// What a job can be asked while it runs.
-pub enum Control {
-    /// Stop receiving, process what was received, end.
-    Stop,
-    /// Go on as this version of the pipeline from the next batch on.
-    Reload(Box<Prepared>),
-}
 
 /// Hears of every batch: the pipeline's name and what the batch did.
 pub type OnProgress = Arc<dyn Fn(&str, &Progress) + Send + Sync>;
@@ -63,7 +54,7 @@ fn last_time(engine: &Engine) -> i64 {
 /// What ended the wait for a batch's time.
 enum Wake {
     Due,
-    Asked(Control),
+    Asked(Wish),
     Deadline,
 }
 
@@ -78,6 +69,14 @@ impl Job {
         let until = |span: Duration| now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         let mut times = BatchTimes::new(engine.plan.batch_interval.as_millis(), now);
         times.skip_past(last_time(&engine));
+        if times.is_ahead_of(now) && !runtime.available_now {
+            tracing::warn!(
+                pipeline = engine.plan.name,
+                "an earlier run has left batches with times still to come, so the first batch is due in {} s; \
+                 to begin at once, write to another place",
+                times.next().saturating_sub(now) / 1_000
+            );
+        }
         Ok(Self {
             times,
             delays: DelayWatch::new(engine.plan.batch_interval.to_std()),
@@ -93,8 +92,8 @@ impl Job {
     ///
     /// # Errors
     /// When a batch fails.
-    pub async fn run(mut self, mut control: mpsc::Receiver<Control>) -> Result<Summary, RunError> {
-        let result = self.batches(&mut control).await;
+    pub async fn run(mut self, mut asked: Asked) -> Result<Summary, RunError> {
+        let result = self.batches(&mut asked).await;
         // Also after a failure: connections are closed and threads end.
         for running in self.engine.sources.values_mut() {
             running.source.stop().await;
@@ -103,23 +102,20 @@ impl Job {
         Ok(self.summary)
     }
 
-    async fn batches(&mut self, control: &mut mpsc::Receiver<Control>) -> Result<(), RunError> {
-        loop {
-            match self.wait(control).await {
-                Wake::Asked(Control::Reload(prepared)) => {
+    async fn batches(&mut self, asked: &mut Asked) -> Result<(), RunError> {
+        // A reload may run batches, too.
+        while !self.has_run_all_batches() {
+            match self.wait(asked).await {
+                Wake::Asked(Wish::Reload(prepared)) => {
                     self.reload(*prepared).await?;
                     continue;
                 }
-                Wake::Asked(Control::Stop) => return self.drain().await,
-                Wake::Deadline => return self.drain().await,
+                Wake::Asked(Wish::Stop) | Wake::Deadline => return self.drain().await,
                 Wake::Due => {}
             }
             let reach = if self.runtime.available_now { Reach::Everything } else { Reach::Until(self.times.next()) };
             let ran = self.batch(reach, self.runtime.available_now).await?;
-            if self.options.batches.is_some_and(|batches| self.summary.batches >= batches) {
-                return Ok(());
-            }
-            if self.engine.is_finished() {
+            if self.engine.is_finished() && !self.has_run_all_batches() {
                 return self.drain().await;
             }
             if !ran {
@@ -127,9 +123,14 @@ impl Job {
                 self.runtime.clock.sleep_until(self.runtime.clock.now() + 5).await;
             }
         }
+        Ok(())
     }
 
-    async fn wait(&mut self, control: &mut mpsc::Receiver<Control>) -> Wake {
+    fn has_run_all_batches(&self) -> bool {
+        self.options.batches.is_some_and(|batches| self.summary.batches >= batches)
+    }
+
+    async fn wait(&mut self, asked: &mut Asked) -> Wake {
         let deadline = self.deadline;
         let due = if self.runtime.available_now { i64::MIN } else { self.times.next() };
         let clock = &self.runtime.clock;
@@ -138,7 +139,7 @@ impl Job {
         }
         tokio::select! {
             biased;
-            Some(asked) = control.recv() => Wake::Asked(asked),
+            wish = asked.next() => Wake::Asked(wish),
             () = clock.sleep_until(due) => Wake::Due,
             () = clock.sleep_until(deadline.unwrap_or(i64::MAX)), if deadline.is_some() => Wake::Deadline,
         }
@@ -178,27 +179,34 @@ impl Job {
     async fn reload(&mut self, prepared: Prepared) -> Result<(), RunError> {
         let (old_interval, interval) = (self.engine.plan.batch_interval, prepared.plan.batch_interval);
         let changes = reload::Changes::between(&self.engine.plan, &prepared.plan);
+        let built = match reload::build_ahead(&mut self.engine, &prepared.plan, &changes, &self.runtime).await {
+            Ok(built) => built,
+            Err(error) => {
+                self.not_reloaded(&error);
+                return Ok(());
+            }
+        };
         // What the leaving sources received belongs to the old version.
         changes.stop_sources(&mut self.engine).await;
         while changes.holds_rows(&self.engine) {
             self.batch(Reach::Received, false).await?;
         }
-        let name = self.engine.plan.name.clone();
-        match reload::swap(&mut self.engine, prepared, &changes, &self.runtime).await {
+        match reload::swap(&mut self.engine, prepared, built, &changes, &self.runtime).await {
             Ok(()) => {
                 if interval != old_interval {
                     self.times.change_interval(interval.as_millis());
                 }
                 self.delays = DelayWatch::new(interval.to_std());
                 self.times.skip_past(last_time(&self.engine));
-                tracing::info!(pipeline = name, "reloaded: {changes}");
-                Ok(())
+                tracing::info!(pipeline = self.engine.plan.name, "reloaded: {changes}");
             }
-            Err(reload::SwapError::Kept(error)) => {
-                tracing::error!(pipeline = name, "not reloaded, the old version runs on: {error}");
-                Ok(())
-            }
-            Err(reload::SwapError::Lost(error)) => Err(error),
+            Err(reload::SwapError::Kept(error)) => self.not_reloaded(&error),
+            Err(reload::SwapError::Lost(error)) => return Err(error),
         }
+        Ok(())
+    }
+
+    fn not_reloaded(&self, error: &RunError) {
+        tracing::error!(pipeline = self.engine.plan.name, "not reloaded, the old version runs on: {error}");
     }
 }

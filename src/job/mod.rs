@@ -3,6 +3,7 @@
 //! One driver task owns everything a job can change. Between two batches nothing is in flight, so
 //! that is where a new version of the pipeline is swapped in.
 
+pub mod control;
 mod driver;
 mod reload;
 pub mod supervisor;
@@ -19,7 +20,8 @@ use crate::logical;
 use crate::plan::{self, Plan};
 use crate::spec::{self, ProcessEnvironment};
 
-pub use driver::{Control, Job, OnProgress, Options, Summary};
+pub use control::{Asked, Control};
+pub use driver::{Job, OnProgress, Options, Summary};
 
 /// A pipeline that is ready to run: checked and planned.
 pub struct Prepared {

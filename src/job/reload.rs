@@ -1,8 +1,9 @@
 //! Starting a version of a pipeline, and swapping one version for another between two batches.
 //!
 //! Sources and sinks whose text is the same keep running with what they have received; the others
-//! are built beside the running ones first. Only what an old source holds exclusively (its port) is
-//! taken over after that one stopped. Whatever fails, the old version goes on.
+//! are built beside the running ones, before any of these is stopped. Only a source that takes over
+//! from a leaving one (its port, or its connection) is built after that one has stopped. Whatever
+//! fails, the old version goes on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +59,14 @@ async fn build_source(
     Ok(RunningSource { offset: source_built.start(), source: source_built, rate })
 }
 
+/// Finds out what would be wrong with a source that must not be built yet.
+async fn rehearse(source: &PlannedSource, runtime: &Runtime) -> Result<(), RunError> {
+    let factory = std::sync::Arc::clone(&source.checked.factory);
+    let rehearsed = runtime.io.spawn(async move { factory.rehearse().await }).await;
+    let rehearsed = rehearsed.map_err(|error| RunError::Internal(error.to_string()))?;
+    rehearsed.map_err(|error| RunError::Source { name: source.name.clone(), error })
+}
+
 /// What differs between two versions of a pipeline.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -75,7 +84,11 @@ impl Changes {
         let same_receiving =
             old.block_interval == new.block_interval && old.engine.receive_buffer == new.engine.receive_buffer;
         let same_source = |source: &&PlannedSource| {
-            same_receiving && old.sources.iter().any(|it| it.name == source.name && it.node == source.node)
+            let same = |it: &PlannedSource| {
+                // `on_error` may be that of the whole pipeline.
+                it.name == source.name && it.node == source.node && it.on_error == source.on_error
+            };
+            same_receiving && old.sources.iter().any(same)
         };
         let same_sink = |sink: &&PlannedSink| {
             old.sinks.iter().any(|it| it.name == sink.name && it.node == sink.node && it.schema == sink.schema)
@@ -97,6 +110,22 @@ impl Changes {
         }
     }
 
+    fn sources_to_build<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a PlannedSource> {
+        plan.sources.iter().filter(move |source| self.new_sources.contains(&source.name))
+    }
+
+    /// Whether a new source takes over from a leaving one: the port that it listens on, or else, as
+    /// the same client with other settings, what it is sent. Both at a time would be one too many.
+    fn takes_over(&self, source: &PlannedSource, engine: &Engine) -> bool {
+        let wanted = ports(std::slice::from_ref(source), std::slice::from_ref(&source.name));
+        if wanted.is_empty() {
+            let old = engine.sources.get(&source.name).filter(|_| self.left_sources.contains(&source.name));
+            return old.is_some_and(|old| old.source.is_receiver());
+        }
+        let held = ports(&engine.plan.sources, &self.left_sources);
+        wanted.iter().any(|port| held.contains(port))
+    }
+
     /// Whether a stopped source that leaves still holds rows that no batch has taken.
     pub(super) fn holds_rows(&self, engine: &Engine) -> bool {
         let mut leaving = self.left_sources.iter().filter_map(|name| engine.sources.get(name));
@@ -106,9 +135,12 @@ impl Changes {
     /// Stops the sources that leave from receiving.
     pub(super) async fn stop_sources(&self, engine: &mut Engine) {
         for name in &self.left_sources {
-            if let Some(running) = engine.sources.get_mut(name) {
-                running.source.stop().await;
+            let Some(running) = engine.sources.get_mut(name) else { continue };
+            let clients = running.source.clients();
+            if clients > 0 {
+                tracing::warn!(source = %name, clients, "clients are disconnected: their source leaves or changes");
             }
+            running.source.stop().await;
         }
     }
 }
@@ -144,71 +176,88 @@ pub(super) enum SwapError {
     Lost(RunError),
 }
 
-/// Replaces the engine's version. The sources that leave have been stopped and drained.
-pub(super) async fn swap(
-    engine: &mut Engine,
-    prepared: Prepared,
-    changes: &Changes,
-    runtime: &Runtime,
-) -> Result<(), SwapError> {
-    match build_changed(engine, &prepared.plan, changes, runtime).await {
-        Ok((sources, sinks)) => {
-            engine.sources.retain(|name, _| changes.kept_sources.contains(name));
-            engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
-            engine.sources.extend(sources);
-            engine.sinks.extend(sinks);
-            let plan = prepared.plan;
-            for running in engine.sources.values_mut() {
-                if plan.batch_interval != engine.plan.batch_interval
-                    || plan.engine.backpressure != engine.plan.engine.backpressure
-                {
-                    running.rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
-                }
-            }
-            engine.plan = plan;
-            engine.stages = prepared.stages;
-            Ok(())
-        }
-        Err(error) => {
-            restore(engine, changes, runtime).await.map_err(SwapError::Lost)?;
-            Err(SwapError::Kept(error))
-        }
-    }
+/// Sources and sinks that are built and not in use yet.
+#[derive(Default)]
+pub(super) struct Built {
+    sources: BTreeMap<String, RunningSource>,
+    sinks: BTreeMap<String, Box<dyn Sink>>,
 }
 
-type Built = (BTreeMap<String, RunningSource>, BTreeMap<String, Box<dyn Sink>>);
-
-async fn build_changed(
+/// Builds all that is new and does not have to wait until the leaving sources have stopped. What can
+/// fail mostly fails here, where nothing has been given up.
+///
+/// # Errors
+/// The first one that cannot be built.
+pub(super) async fn build_ahead(
     engine: &mut Engine,
     plan: &Plan,
     changes: &Changes,
     runtime: &Runtime,
 ) -> Result<Built, RunError> {
-    let mut sinks = BTreeMap::new();
+    let mut built = Built::default();
     for sink in plan.sinks.iter().filter(|sink| changes.new_sinks.contains(&sink.name)) {
-        sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
+        built.sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
     }
-    let held = ports(&engine.plan.sources, &changes.left_sources);
-    let new = plan.sources.iter().filter(|source| changes.new_sources.contains(&source.name));
-    // Those that want a port of a leaving source come last: then all else has worked.
-    let (waiting, free): (Vec<_>, Vec<_>) = new.partition(|source| {
-        ports(std::slice::from_ref(source), std::slice::from_ref(&source.name)).iter().any(|port| held.contains(port))
-    });
-    let mut sources = BTreeMap::new();
-    for (index, source) in free.iter().chain(&waiting).enumerate() {
-        if index == free.len() {
-            let wanted = ports(&plan.sources, &changes.new_sources);
-            for name in &changes.left_sources {
-                let own = ports(&engine.plan.sources, std::slice::from_ref(name));
-                if own.iter().any(|port| wanted.contains(port)) {
-                    engine.sources.remove(name);
-                }
-            }
+    for source in changes.sources_to_build(plan) {
+        if changes.takes_over(source, engine) {
+            rehearse(source, runtime).await?;
+        } else {
+            let resume = resume_point(engine, source);
+            built.sources.insert(source.name.clone(), build_source(plan, source, resume, runtime).await?);
         }
-        let resume = resume_point(engine, source);
-        sources.insert(source.name.clone(), build_source(plan, source, resume, runtime).await?);
     }
-    Ok((sources, sinks))
+    Ok(built)
+}
+
+/// Replaces the engine's version. The sources that leave have been stopped and drained.
+pub(super) async fn swap(
+    engine: &mut Engine,
+    prepared: Prepared,
+    mut built: Built,
+    changes: &Changes,
+    runtime: &Runtime,
+) -> Result<(), SwapError> {
+    let rest = build_rest(engine, &prepared.plan, &mut built, changes, runtime).await;
+    if let Err(error) = rest {
+        // They may hold a port that an old one needs.
+        for running in built.sources.values_mut() {
+            running.source.stop().await;
+        }
+        restore(engine, changes, runtime).await.map_err(SwapError::Lost)?;
+        return Err(SwapError::Kept(error));
+    }
+    let Prepared { plan, stages } = prepared;
+    engine.sources.retain(|name, _| changes.kept_sources.contains(name));
+    engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
+    let same_pace = plan.batch_interval == engine.plan.batch_interval
+        && plan.engine.backpressure == engine.plan.engine.backpressure;
+    if !same_pace {
+        for running in engine.sources.values_mut() {
+            running.rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
+        }
+    }
+    engine.sources.extend(built.sources);
+    engine.sinks.extend(built.sinks);
+    engine.plan = plan;
+    engine.stages = stages;
+    Ok(())
+}
+
+/// Builds the sources that take over from leaving ones, which have stopped.
+async fn build_rest(
+    engine: &mut Engine,
+    plan: &Plan,
+    built: &mut Built,
+    changes: &Changes,
+    runtime: &Runtime,
+) -> Result<(), RunError> {
+    for source in changes.sources_to_build(plan) {
+        if !built.sources.contains_key(&source.name) {
+            let resume = resume_point(engine, source);
+            built.sources.insert(source.name.clone(), build_source(plan, source, resume, runtime).await?);
+        }
+    }
+    Ok(())
 }
 
 /// Where an earlier version of the source stopped, if it is of the same kind.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::watch::FileWatch;
-use super::{Control, Job, Options, Prepared, Summary, load, prepare};
+use super::{Control, Job, Options, Prepared, Summary, control, load, prepare};
 use crate::diagnostic::Diagnostic;
 use crate::engine::{RunError, Runtime};
 use crate::plan::Plan;
@@ -72,7 +72,7 @@ pub fn is_pipeline(file: &Path) -> bool {
 }
 
 struct RunningJob {
-    control: mpsc::Sender<Control>,
+    control: Control,
     /// What runs, to tell whether a file really changed.
     document: Node,
     includes: Vec<PathBuf>,
@@ -91,14 +91,18 @@ pub async fn supervise(
     runtime: Runtime,
     mut signals: mpsc::Receiver<Signal>,
 ) -> Result<Summary, Failure> {
-    let (finished, mut ends) = mpsc::channel::<(PathBuf, String, Result<Summary, RunError>)>(16);
+    let (finished, mut ends) = mpsc::channel(16);
     let mut supervisor = Supervisor {
+        following: settings.reload && settings.path.is_dir(),
         settings,
         runtime,
         jobs: BTreeMap::new(),
         ended: BTreeMap::new(),
         refused: BTreeMap::new(),
         finished,
+        stopping: false,
+        total: Summary::default(),
+        failure: None,
     };
     for (path, plan) in plans {
         supervisor.start(path, plan).await;
@@ -108,41 +112,15 @@ pub async fn supervise(
         // What changed before the watch began.
         supervisor.look().await;
     }
-    let mut total = Summary::default();
-    let mut failure = None;
-    let mut stopping = false;
-    let following = supervisor.settings.reload && supervisor.settings.path.is_dir();
-    while !supervisor.jobs.is_empty() || (following && !stopping) {
+    while !supervisor.jobs.is_empty() || (supervisor.following && !supervisor.stopping) {
         tokio::select! {
-            Some((path, name, result)) = ends.recv() => {
-                let job = supervisor.jobs.remove(&path);
-                let left = job.as_ref().is_some_and(|job| job.leaving);
-                supervisor.ended.extend(job.map(|job| (path, job.document)));
-                match result {
-                    Ok(summary) => {
-                        total.batches += summary.batches;
-                        total.rows_in += summary.rows_in;
-                        total.rows_out += summary.rows_out;
-                    }
-                    Err(error) => {
-                        if following {
-                            tracing::error!(pipeline = name, "stopped: {error}");
-                        }
-                        failure.get_or_insert(Failure::Run(name, error));
-                    }
-                }
-                // Pipelines that end by themselves end the run, also that of a folder.
-                stopping |= supervisor.jobs.is_empty() && !left;
-            }
+            Some(end) = ends.recv() => supervisor.job_ended(end).await,
             Some(signal) = signals.recv() => match signal {
-                Signal::Stop => {
-                    stopping = true;
-                    supervisor.stop_all().await;
-                }
-                Signal::Reload if stopping => {}
+                Signal::Stop => supervisor.stop_all(),
+                Signal::Reload if supervisor.stopping => {}
                 Signal::Reload => supervisor.look().await,
             },
-            () = changed(&mut watch), if !stopping => {
+            () = changed(&mut watch), if !supervisor.stopping => {
                 supervisor.look().await;
                 // Other files may be included now, and links may point elsewhere. What changes
                 // between two watches is seen by a second look.
@@ -151,7 +129,7 @@ pub async fn supervise(
             }
         }
     }
-    failure.map_or(Ok(total), Err)
+    supervisor.failure.map_or(Ok(supervisor.total), Err)
 }
 
 async fn changed(watch: &mut Option<FileWatch>) {
@@ -161,15 +139,26 @@ async fn changed(watch: &mut Option<FileWatch>) {
     }
 }
 
+/// A job's end: its file, its pipeline's name, and what it did.
+type End = (PathBuf, String, Result<Summary, RunError>);
+
 struct Supervisor {
     settings: Settings,
+    /// A folder's new files are run as they come.
+    following: bool,
     runtime: Runtime,
     jobs: BTreeMap<PathBuf, RunningJob>,
     /// What ended by itself or failed, so that it is not started again before its file changes.
     ended: BTreeMap<PathBuf, Node>,
     /// What was wrong with files that were refused, so that it is said once.
     refused: BTreeMap<PathBuf, String>,
-    finished: mpsc::Sender<(PathBuf, String, Result<Summary, RunError>)>,
+    finished: mpsc::Sender<End>,
+    /// Nothing is started or reloaded any more.
+    stopping: bool,
+    /// What the jobs that have ended did, added up.
+    total: Summary,
+    /// The first one.
+    failure: Option<Failure>,
 }
 
 impl Supervisor {
@@ -190,31 +179,51 @@ impl Supervisor {
     /// Starts a pipeline as a task of the worker threads.
     async fn start(&mut self, path: PathBuf, plan: Plan) {
         let (document, includes) = (plan.document.clone(), plan.includes.clone());
-        let (control, asked) = mpsc::channel(4);
+        let (control, asked) = control::channel();
         let (runtime, options, finished) = (self.runtime.clone(), self.settings.options.clone(), self.finished.clone());
         let name = plan.name.clone();
         let job_path = path.clone();
-        let (ready, started) = oneshot::channel();
+        let prepared = prepare_aside(&self.runtime, plan).await;
         self.runtime.workers.spawn(async move {
             // The job's own task, so that a panic in it is a failure and not silence.
-            let job = tokio::spawn(async move {
-                let prepared = prepare(plan).await?;
-                // Nobody waits any more if the supervisor has gone.
-                let _ = ready.send(());
-                Job::start(prepared, options, runtime).await?.run(asked).await
-            });
+            let job = tokio::spawn(async move { Job::start(prepared?, options, runtime).await?.run(asked).await });
             let result = job.await.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())));
+            // Nobody waits any more if the supervisor has gone.
             let _ = finished.send((job_path, name, result)).await;
         });
-        // An error before the start arrives through `finished`.
-        let _ = started.await;
         self.jobs.insert(path, RunningJob { control, document, includes, leaving: false });
     }
 
-    async fn stop_all(&self) {
+    async fn job_ended(&mut self, (path, name, result): End) {
+        match result {
+            Ok(summary) => {
+                self.total.batches += summary.batches;
+                self.total.rows_in += summary.rows_in;
+                self.total.rows_out += summary.rows_out;
+            }
+            Err(error) => {
+                if self.following {
+                    tracing::error!(pipeline = name, "stopped: {error}");
+                }
+                self.failure.get_or_insert(Failure::Run(name, error));
+            }
+        }
+        let job = self.jobs.remove(&path);
+        // Its file was gone, and may be back by now; or it has changed, too late for the job.
+        let again = |job: &RunningJob| job.leaving || (self.following && job.control.holds_version());
+        if job.as_ref().is_some_and(again) && !self.stopping {
+            self.look().await;
+            return;
+        }
+        self.ended.extend(job.map(|job| (path, job.document)));
+        // Pipelines that end by themselves end the run, also that of a folder.
+        self.stopping |= self.jobs.is_empty();
+    }
+
+    fn stop_all(&mut self) {
+        self.stopping = true;
         for job in self.jobs.values() {
-            // A job that has ended by itself needs no stop.
-            let _ = job.control.send(Control::Stop).await;
+            job.control.stop();
         }
     }
 
@@ -225,7 +234,7 @@ impl Supervisor {
         let gone: Vec<PathBuf> =
             self.jobs.keys().filter(|path| !files.contains(path) || !path.exists()).cloned().collect();
         for path in gone {
-            self.file_gone(&path).await;
+            self.file_gone(&path);
         }
         for path in files {
             self.look_at(path).await;
@@ -234,7 +243,7 @@ impl Supervisor {
 
     /// In a folder, a removed file stops its pipeline. A single file that is gone is about to come
     /// back.
-    async fn file_gone(&mut self, path: &Path) {
+    fn file_gone(&mut self, path: &Path) {
         if !self.settings.path.is_dir() {
             tracing::warn!(file = %path.display(), "the file is gone; the pipeline runs on");
             return;
@@ -242,7 +251,7 @@ impl Supervisor {
         if let Some(job) = self.jobs.get_mut(path).filter(|job| !job.leaving) {
             job.leaving = true;
             tracing::info!(file = %path.display(), "the file is gone, its pipeline stops");
-            let _ = job.control.send(Control::Stop).await;
+            job.control.stop();
         }
     }
 
@@ -264,11 +273,10 @@ impl Supervisor {
             Some(job) => {
                 (self.settings.show_findings)(&findings);
                 let (document, includes) = (plan.document.clone(), plan.includes.clone());
-                match prepare_on(&self.runtime, plan).await {
+                match prepare_aside(&self.runtime, plan).await {
                     Ok(prepared) => {
                         (job.document, job.includes) = (document, includes);
-                        // A job that has ended by itself has told so.
-                        let _ = job.control.send(Control::Reload(Box::new(prepared))).await;
+                        job.control.reload(prepared);
                     }
                     Err(error) => {
                         tracing::error!(file = %path.display(), "not reloaded, the old version runs on: {error}");
@@ -298,8 +306,10 @@ impl Supervisor {
     }
 }
 
-/// Plans on the worker threads.
-async fn prepare_on(runtime: &Runtime, plan: Plan) -> Result<Prepared, RunError> {
-    let planned = runtime.workers.spawn(prepare(plan)).await;
+/// Plans on a thread of its own, with as deep a stack as the workers': they may be busy with a batch
+/// for long.
+async fn prepare_aside(runtime: &Runtime, plan: Plan) -> Result<Prepared, RunError> {
+    let workers = runtime.workers.clone();
+    let planned = runtime.workers.spawn_blocking(move || workers.block_on(prepare(plan))).await;
     planned.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())))
 }

@@ -1,5 +1,8 @@
 //! Jobs on a clock that is turned by hand: the i-th batch and what it did.
 
+mod reloading;
+mod supervising;
+
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
@@ -28,35 +31,47 @@ fn plan(text: &str) -> Plan {
     plan.unwrap_or_else(|| panic!("{findings:?}"))
 }
 
+async fn version(text: &str) -> Prepared {
+    prepare(plan(text)).await.unwrap()
+}
+
+/// What jobs share, on the threads of the test.
+fn runtime(clock: &Arc<ManualClock>, printed: &Arc<Printed>, available_now: bool) -> Runtime {
+    let handle = tokio::runtime::Handle::current();
+    Runtime {
+        clock: Arc::<ManualClock>::clone(clock),
+        terminal: Arc::<Printed>::clone(printed),
+        io: handle.clone(),
+        workers: handle,
+        available_now,
+    }
+}
+
 /// A running job with the means to turn its clock and to hear of its batches.
 struct Harness {
     clock: Arc<ManualClock>,
     printed: Arc<Printed>,
-    control: mpsc::Sender<Control>,
+    control: Control,
     batches: mpsc::UnboundedReceiver<Progress>,
     job: tokio::task::JoinHandle<Result<Summary, RunError>>,
 }
 
 impl Harness {
     async fn start(text: &str, options: Options) -> Self {
+        Self::start_as(text, options, false).await
+    }
+
+    async fn start_as(text: &str, options: Options, available_now: bool) -> Self {
         let clock = Arc::new(ManualClock::new(100_000));
         let printed = Arc::new(Printed::default());
-        let (control, asked) = mpsc::channel(4);
+        let (control, asked) = control::channel();
         let (heard, batches) = mpsc::unbounded_channel();
         let on_progress: OnProgress = Arc::new(move |_, progress| {
             let _ = heard.send(progress.clone());
         });
-        let handle = tokio::runtime::Handle::current();
-        let runtime = Runtime {
-            clock: Arc::<ManualClock>::clone(&clock),
-            terminal: Arc::<Printed>::clone(&printed),
-            io: handle.clone(),
-            workers: handle,
-            available_now: false,
-        };
-        let prepared = prepare(plan(text)).await.unwrap();
+        let runtime = runtime(&clock, &printed, available_now);
         let options = Options { on_progress: Some(on_progress), ..options };
-        let job = tokio::spawn(Job::start(prepared, options, runtime).await.unwrap().run(asked));
+        let job = tokio::spawn(Job::start(version(text).await, options, runtime).await.unwrap().run(asked));
         Self { clock, printed, control, batches, job }
     }
 
@@ -94,7 +109,7 @@ async fn a_late_engine_runs_every_batch_with_its_own_rows() {
         assert_eq!((progress.batch.id, progress.batch.time, progress.rows_in()), (id, time, 2));
         assert_eq!(progress.scheduling_delay.as_millis(), 104_000 - time as u128);
     }
-    job.control.send(Control::Stop).await.unwrap();
+    job.control.stop();
     let (summary, printed) = job.end().await;
     assert_eq!(summary, Summary { batches: 4, rows_in: 8, rows_out: 8 });
     let expected: String = (0..8).map(|n| format!("{{\"n\":{n}}}\n")).collect();
@@ -117,26 +132,6 @@ async fn options_end_a_run() {
 }
 
 #[tokio::test]
-async fn a_reload_between_batches_keeps_sources_and_loses_nothing() {
-    let mut job = Harness::start(TICKS, Options::default()).await;
-    job.batch_at(101_000).await;
-    let changed = TICKS.replace("n: counter", "n: counter * 10");
-    job.control.send(Control::Reload(Box::new(prepare(plan(&changed)).await.unwrap()))).await.unwrap();
-    job.batch_at(102_000).await;
-    // Another interval: batch times are multiples of the new one, later than those that were.
-    let slower = changed.replace("batch_interval: 1s", "batch_interval: 5s");
-    job.control.send(Control::Reload(Box::new(prepare(plan(&slower)).await.unwrap()))).await.unwrap();
-    let progress = job.batch_at(105_000).await;
-    assert_eq!((progress.batch.time, progress.rows_in()), (105_000, 6));
-    job.control.send(Control::Stop).await.unwrap();
-    let (summary, printed) = job.end().await;
-    assert_eq!(summary.rows_in, 10);
-    let values: Vec<u64> = [0, 1].into_iter().chain((2..10).map(|n| n * 10)).collect();
-    let expected: String = values.iter().map(|n| format!("{{\"n\":{n}}}\n")).collect();
-    assert_eq!(printed, expected);
-}
-
-#[tokio::test]
 async fn a_failing_batch_ends_the_run_with_the_reason() {
     let text = "sources: { in: { rows: { values: ['{}', 'x'] } } }
 transforms:
@@ -147,6 +142,52 @@ sinks: { out: { discard: {} } }
     job.clock.turn_to(200_000);
     let error = job.job.await.unwrap().unwrap_err();
     assert!(error.to_string().starts_with("sink `out`: `parse` cannot decode a row"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failure_between_the_stages_is_placed_in_the_users_words() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "x\n").unwrap();
+    let lines = format!("sources: {{ in: {{ directory: {{ path: '{}' }} }} }}\n", folder.path().display());
+    let rows = lines.replace(" } }", ", format: { json: { schema: { a: int } } } } }");
+    let parse = "transforms: [ { parse: { json: { schema: { a: int } } } } ]";
+    let chain = format!("{lines}{parse}\nsinks: {{ x: {{ discard: {{}} }}, y: {{ discard: {{}} }} }}\n");
+    let graph = format!(
+        "{lines}streams: {{ a: {{ from: in, {parse} }} }}
+sinks: {{ x: {{ from: a, discard: {{}} }}, y: {{ from: a, discard: {{}} }} }}
+"
+    );
+    let source = format!("{rows}sinks: {{ x: {{ from: in, discard: {{}} }}, y: {{ from: in, discard: {{}} }} }}\n");
+    for (text, place) in [(chain, "`transforms`: "), (graph, "stream `a`: "), (source, "source `in`: ")] {
+        let job = Harness::start(&text, Options::default()).await;
+        job.clock.turn_to(200_000);
+        let error = job.job.await.unwrap().unwrap_err().to_string();
+        assert!(error.starts_with(place) && error.contains("cannot decode a row"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_left_out_are_counted_by_stream_and_step() {
+    let parse = "transforms: [ { parse: { json: { schema: { a: int } } } } ]";
+    let text = format!(
+        "on_error: skip
+sources: {{ in: {{ rows: {{ values: ['{{}}', 'x'] }} }} }}
+streams: {{ a: {{ from: in, {parse} }}, b: {{ from: in, {parse} }} }}
+sinks: {{ x: {{ from: a, discard: {{}} }}, y: {{ from: b, discard: {{}} }} }}
+"
+    );
+    let mut job = Harness::start(&text, Options::default()).await;
+    let progress = job.batch_at(101_000).await;
+    let skipped: Vec<(&str, u64)> = progress.skipped.iter().map(|(name, rows, _)| (name.as_str(), *rows)).collect();
+    assert_eq!(skipped, [("a/parse", 1), ("b/parse", 1)]);
+}
+
+#[tokio::test]
+async fn what_is_there_now_ends_where_the_clock_is() {
+    let job = Harness::start_as(TICKS, Options::default(), true).await;
+    // Its rows never end; these were due before it is asked.
+    job.clock.turn_to(103_000);
+    assert_eq!(job.end().await.0, Summary { batches: 1, rows_in: 6, rows_out: 6 });
 }
 
 #[tokio::test]

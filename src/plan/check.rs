@@ -1,6 +1,7 @@
 //! From the document to the plan: every component checked in the order of the data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::wiring::{Wiring, order};
 use super::{CHAIN, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, collisions};
@@ -9,7 +10,7 @@ use crate::schema::Schema;
 use crate::sinks::SinkSettings;
 use crate::sources::SourceSettings;
 use crate::spec::kind::Kind;
-use crate::spec::{Check, Component, Duration, OnError, Pipeline};
+use crate::spec::{Check, Component, Duration, Node, OnError, Pipeline};
 use crate::transforms::{StepCheck, StepSettings};
 use crate::{sinks, sources, transforms};
 
@@ -22,14 +23,21 @@ const DEFAULT_BLOCK: Duration = Duration::from_millis(200);
 /// `findings`.
 pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan> {
     let block_interval = check_head(pipeline, findings);
-    let mut checker = Checker { pipeline, wiring: Wiring::new(pipeline, findings), findings, schemas: BTreeMap::new() };
+    let mut checker = Checker {
+        pipeline,
+        wiring: Wiring::new(pipeline, findings),
+        known_wrong: places(pipeline, findings),
+        findings,
+        schemas: HashMap::new(),
+        used: HashSet::new(),
+    };
     let planned_sources = checker.sources();
     let planned_streams = checker.streams();
     let planned_sinks = checker.sinks();
     checker.unused();
     let plan = Plan {
         name: name(pipeline),
-        file: std::sync::Arc::clone(&pipeline.file),
+        file: Arc::clone(&pipeline.file),
         batch_interval: pipeline.head.batch_interval,
         block_interval,
         engine: pipeline.head.engine.clone(),
@@ -52,6 +60,12 @@ fn name(pipeline: &Pipeline) -> String {
     pipeline.head.name.clone().unwrap_or_else(stem)
 }
 
+/// The places in the pipeline's file that have findings.
+fn places(pipeline: &Pipeline, findings: &[Diagnostic]) -> BTreeSet<Span> {
+    let own = findings.iter().filter(|finding| Arc::ptr_eq(&finding.file, &pipeline.file));
+    own.filter_map(|finding| finding.span).collect()
+}
+
 fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
     let head = &pipeline.head;
     let mut report = |path: &[&str], message: String, help: String| {
@@ -59,7 +73,8 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
         findings.push(Diagnostic::new(codes::INVALID_VALUE, &pipeline.file, span, message).help(help));
     };
     if head.batch_interval.as_millis() == 0 {
-        report(&["batch_interval"], "the batch interval is zero".to_owned(), "the shortest is `1ms`".to_owned());
+        let help = "write e.g. `batch_interval: 1s`; the shortest is `1ms`".to_owned();
+        report(&["batch_interval"], "the batch interval must be positive".to_owned(), help);
     }
     if head.engine.parallelism.is_some_and(|threads| !(1..=1024).contains(&threads)) {
         report(
@@ -73,6 +88,9 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
         report(&["batch_interval"], message, "a batch holds its rows until it is cut".to_owned());
     }
     let block = head.block_interval.unwrap_or_else(|| DEFAULT_BLOCK.min(head.batch_interval));
+    if head.batch_interval.as_millis() == 0 {
+        return block;
+    }
     if head.block_interval.is_some() && (block.as_millis() == 0 || block > head.batch_interval) {
         let message =
             format!("the block interval {block} does not fit into the batch interval {}", head.batch_interval);
@@ -91,21 +109,16 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
 struct Checker<'a, 'f> {
     pipeline: &'a Pipeline,
     wiring: Wiring<'a>,
+    /// The places that had findings when the document was read.
+    known_wrong: BTreeSet<Span>,
     findings: &'f mut Vec<Diagnostic>,
     /// The columns of what has been checked so far and is sound.
-    schemas: BTreeMap<String, Schema>,
+    schemas: HashMap<String, Schema>,
+    /// The sources and streams that something reads.
+    used: HashSet<String>,
 }
 
 impl<'a> Checker<'a, '_> {
-    fn check<'c>(&'c mut self, component: &'c Component) -> Check<'c> {
-        Check {
-            file: &self.pipeline.file,
-            component,
-            on_error: component.on_error.unwrap_or(self.pipeline.head.on_error),
-            findings: self.findings,
-        }
-    }
-
     fn sources(&mut self) -> Vec<PlannedSource> {
         let mut planned = Vec::new();
         for component in &self.pipeline.sources {
@@ -114,7 +127,9 @@ impl<'a> Checker<'a, '_> {
             let declared = settings.as_ref().and_then(|(settings, _)| settings.schema());
             self.schemas.extend(declared.map(|schema| (component.name.text.clone(), schema)));
             let checked = settings.and_then(|(settings, whole)| {
-                self.following_up(whole, |checker| settings.check(&mut checker.check(component)))
+                following_up(self.findings, whole, |findings| {
+                    settings.check(&mut check_of(self.pipeline, component, findings))
+                })
             });
             let Some(checked) = checked else { continue };
             self.schemas.insert(component.name.text.clone(), checked.schema.clone());
@@ -133,46 +148,42 @@ impl<'a> Checker<'a, '_> {
     fn read<T: ?Sized>(&mut self, kinds: &[Kind<T>], component: &Component) -> Option<(Box<T>, bool)> {
         let kind = kinds.iter().find(|kind| kind.name == component.kind.text)?;
         let mut settings = component.settings.clone();
-        let known_wrong = self.findings.iter().any(|finding| finding.span == Some(settings.span));
-        if settings.is_null() && known_wrong {
+        if settings.is_null() && self.known_wrong.contains(&settings.span) {
             return None;
         }
+        let known_wrong = self.is_known_wrong(&settings);
         if settings.is_null() {
             // `console:` with nothing behind it is `console: {}`; what is missing is said at the kind.
-            settings = crate::spec::Node::empty(component.kind.span);
+            settings = Node::empty(component.kind.span);
         }
         let before = self.findings.len();
         let read = (kind.read)(&settings, &self.pipeline.file, self.findings);
-        let whole = self.findings.len() == before;
+        let whole = self.findings.len() == before && !known_wrong;
         read.map(|read| (read, whole))
     }
 
-    /// Runs a check. After settings that were wrong, what it says about missing and conflicting
-    /// keys only repeats that.
-    fn following_up<T>(&mut self, whole: bool, check: impl FnOnce(&mut Self) -> T) -> T {
-        let before = self.findings.len();
-        let result = check(self);
-        if !whole {
-            let repeats = |it: &Diagnostic| it.code == codes::MISSING_KEY || it.code == codes::CONFLICTING_KEYS;
-            let new = self.findings.split_off(before);
-            self.findings.extend(new.into_iter().filter(|finding| !repeats(finding)));
-        }
-        result
+    /// Whether something in these settings had a finding before they were read as what they are.
+    fn is_known_wrong(&self, settings: &Node) -> bool {
+        let own = settings.span;
+        let mut inside = self.known_wrong.range(Span::new(own.start, own.start)..).take_while(|at| at.start <= own.end);
+        // Values from the command line and behind an alias have their places elsewhere.
+        let mut below = settings.entries().iter().map(|entry| &entry.value).chain(settings.items());
+        inside.any(|at| at.end <= own.end) || (!self.known_wrong.is_empty() && below.any(|it| self.is_known_wrong(it)))
     }
 
     /// `None` where streams read each other in a circle.
     fn streams(&mut self) -> Option<Vec<PlannedStream>> {
-        let known = self.wiring.known();
+        let sources: HashSet<&str> = self.pipeline.sources.iter().map(|source| source.name.text.as_str()).collect();
         let mut read: BTreeMap<String, ReadStream<'a>> = BTreeMap::new();
         let mut reads: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for stream in &self.pipeline.streams {
             let from = self.wiring.stream_input(stream.from.as_ref(), stream.span, self.findings);
-            let steps: Vec<ReadStep<'a>> = stream.steps.iter().map(|step| self.read_step(step, &known)).collect();
+            let steps: Vec<ReadStep<'a>> = stream.steps.iter().map(|step| self.read_step(step)).collect();
             let name = stream.name.as_ref().map_or(CHAIN, |name| name.text.as_str()).to_owned();
-            let is_source = |name: &String| self.pipeline.sources.iter().any(|source| source.name.text == *name);
-            let inputs = steps.iter().flat_map(|step| step.streams.iter().cloned()).chain(from.clone());
-            let inputs = inputs.filter(|name| !is_source(name)).collect();
-            reads.insert(name.clone(), inputs);
+            let of_steps = || steps.iter().flat_map(|step| step.streams.iter().cloned());
+            self.used.extend(of_steps().chain(stream.from.as_ref().map(|from| from.text.clone())));
+            let inputs = of_steps().chain(from.clone()).filter(|name| !sources.contains(name.as_str()));
+            reads.insert(name.clone(), inputs.collect());
             read.insert(name, ReadStream { from, steps });
         }
         match order(&reads) {
@@ -194,15 +205,12 @@ impl<'a> Checker<'a, '_> {
         }
     }
 
-    fn read_step(&mut self, component: &'a Component, known: &[&str]) -> ReadStep<'a> {
+    fn read_step(&mut self, component: &'a Component) -> ReadStep<'a> {
         let settings = self.read::<dyn StepSettings>(transforms::KINDS, component);
-        let streams = settings.as_ref().map_or_else(Vec::new, |(settings, _)| settings.streams(known));
+        let streams = settings.as_ref().map_or_else(Vec::new, |(settings, _)| settings.streams(self.wiring.known()));
         let mut sound = settings.is_some();
-        for name in streams.iter().filter(|name| !known.contains(&name.as_str())) {
-            let check = self.check(component);
-            let span = word_in(&check, name);
-            let finding = self.wiring.unknown(name, span);
-            self.findings.push(finding);
+        for name in streams.iter().filter(|name| !self.wiring.knows(name)) {
+            self.findings.push(self.wiring.unknown(name, word_in(component, name)));
             sound = false;
         }
         ReadStep { component, settings: settings.filter(|_| sound), streams }
@@ -216,11 +224,12 @@ impl<'a> Checker<'a, '_> {
         let mut steps = Vec::new();
         for step in read.steps {
             let (settings, whole) = step.settings?;
-            let schemas = self.schemas.clone();
-            let stream = |name: &str| schemas.get(name).cloned();
-            let checked = self.following_up(whole, |checker| {
-                let mut check = checker.check(step.component);
-                settings.check(&mut StepCheck { check: &mut check, input: &schema, stream: &stream })
+            let own = step.component.name.text.as_str();
+            let full = if name == CHAIN { own.to_owned() } else { format!("{name}/{own}") };
+            let stream = |name: &str| self.schemas.get(name).cloned();
+            let checked = following_up(self.findings, whole, |findings| {
+                let mut check = check_of(self.pipeline, step.component, findings);
+                settings.check(&mut StepCheck { check: &mut check, name: &full, input: &schema, stream: &stream })
             })?;
             schema = checked.schema.clone();
             steps.push(PlannedStep {
@@ -241,7 +250,9 @@ impl<'a> Checker<'a, '_> {
             let from = self.wiring.sink_input(component.from.as_ref(), component.name.span, self.findings);
             let Some((from, (settings, whole))) = from.zip(settings) else { continue };
             let Some(schema) = self.schemas.get(&from).cloned() else { continue };
-            let checked = self.following_up(whole, |checker| settings.check(&mut checker.check(component), &schema));
+            let checked = following_up(self.findings, whole, |findings| {
+                settings.check(&mut check_of(self.pipeline, component, findings), &schema)
+            });
             let Some(checked) = checked else { continue };
             planned.push(PlannedSink {
                 name: component.name.text.clone(),
@@ -257,18 +268,8 @@ impl<'a> Checker<'a, '_> {
 
     /// Warns about sources and streams that nothing reads.
     fn unused(&mut self) {
-        let sinks = self.pipeline.sinks.iter().filter_map(|sink| sink.from.as_ref().map(|from| from.text.clone()));
-        let mut used: Vec<String> = sinks.collect();
-        for stream in &self.pipeline.streams {
-            used.extend(stream.from.as_ref().map(|from| from.text.clone()));
-            for step in &stream.steps {
-                let known = self.wiring.known();
-                let mut ignored = Vec::new();
-                let kind = transforms::KINDS.iter().find(|kind| kind.name == step.kind.text);
-                let settings = kind.and_then(|kind| (kind.read)(&step.settings, &self.pipeline.file, &mut ignored));
-                used.extend(settings.map_or_else(Vec::new, |settings| settings.streams(&known)));
-            }
-        }
+        let sinks = self.pipeline.sinks.iter().filter_map(|sink| sink.from.as_ref());
+        self.used.extend(sinks.map(|from| from.text.clone()));
         let implicit_source = self.pipeline.sources.len() == 1;
         let implicit_stream = self.pipeline.streams.len() == 1;
         let sources = self.pipeline.sources.iter().filter(|_| !implicit_source).map(|source| (&source.name, "source"));
@@ -280,19 +281,35 @@ impl<'a> Checker<'a, '_> {
             .filter_map(|stream| Some((stream.name.as_ref()?, "stream")));
         // With one chain and several sources, the missing wiring is an error already.
         let chain = self.pipeline.streams.iter().any(|stream| stream.name.is_none());
-        let unused: Vec<(String, Span, &str)> = sources
-            .chain(streams)
-            .filter(|(name, what)| !(used.contains(&name.text) || chain && *what == "source"))
-            .map(|(name, what)| (name.text.clone(), name.span, what))
-            .collect();
-        for (name, span, what) in unused {
-            let message = format!("the {what} `{name}` is not used");
+        for (name, what) in sources.chain(streams) {
+            if self.used.contains(&name.text) || chain && what == "source" {
+                continue;
+            }
+            let message = format!("the {what} `{}` is not used", name.text);
             self.findings.push(
-                Diagnostic::new(codes::UNUSED_STREAM, &self.pipeline.file, span, message)
+                Diagnostic::new(codes::UNUSED_STREAM, &self.pipeline.file, name.span, message)
                     .help("read it with `from:`, `join`, `union` or `sql`, or remove it"),
             );
         }
     }
+}
+
+fn check_of<'c>(pipeline: &'c Pipeline, component: &'c Component, findings: &'c mut Vec<Diagnostic>) -> Check<'c> {
+    let on_error = component.on_error.unwrap_or(pipeline.head.on_error);
+    Check { file: &pipeline.file, component, on_error, findings }
+}
+
+/// Runs a check. After settings that were wrong, what it says about missing and conflicting keys only
+/// repeats that.
+fn following_up<T>(findings: &mut Vec<Diagnostic>, whole: bool, check: impl FnOnce(&mut Vec<Diagnostic>) -> T) -> T {
+    let before = findings.len();
+    let result = check(findings);
+    if !whole {
+        let repeats = |it: &Diagnostic| it.code == codes::MISSING_KEY || it.code == codes::CONFLICTING_KEYS;
+        let new = findings.split_off(before);
+        findings.extend(new.into_iter().filter(|finding| !repeats(finding)));
+    }
+    result
 }
 
 struct ReadStream<'a> {
@@ -308,13 +325,13 @@ struct ReadStep<'a> {
 }
 
 /// The place of a stream's name in a step's settings.
-fn word_in(check: &Check<'_>, name: &str) -> Span {
-    fn find(node: &crate::spec::Node, name: &str) -> Option<Span> {
+fn word_in(component: &Component, name: &str) -> Span {
+    fn find(node: &Node, name: &str) -> Option<Span> {
         if node.text() == Some(name) {
             return Some(node.span);
         }
         let entries = node.entries().iter().map(|entry| &entry.value);
         entries.chain(node.items()).find_map(|below| find(below, name))
     }
-    find(&check.component.settings, name).unwrap_or(check.component.kind.span)
+    find(&component.settings, name).unwrap_or(component.kind.span)
 }

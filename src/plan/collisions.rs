@@ -1,72 +1,111 @@
 //! Ports and paths that two components want.
 
-use std::path::{Component, Path};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::{Component as Part, Path, PathBuf};
 
 use super::Plan;
-use crate::diagnostic::{Diagnostic, Span, codes};
+use crate::diagnostic::{Code, Diagnostic, Span, codes};
 use crate::sources::Resource;
-use crate::spec::{self, Pipeline};
+use crate::spec::{Component, Pipeline};
 
-struct Claim<'a> {
+/// Who wants something, e.g. "source `a`", and where it says so.
+struct Claim {
     owner: String,
-    resource: &'a Resource,
     span: Span,
+}
+
+/// The first who wants each port and path.
+struct Claims<'a> {
+    pipeline: &'a Pipeline,
+    findings: &'a mut Vec<Diagnostic>,
+    ports: HashMap<u16, Claim>,
+    read: HashMap<PathBuf, Claim>,
+    written: HashMap<PathBuf, Claim>,
 }
 
 /// Reports ports and output folders that are claimed twice, and sinks that write where a source
 /// reads.
 pub(super) fn check(pipeline: &Pipeline, plan: &Plan, findings: &mut Vec<Diagnostic>) {
-    let sources = plan.sources.iter().map(|it| (&it.name, &pipeline.sources, &it.checked.resources, "source"));
-    let sinks = plan.sinks.iter().map(|it| (&it.name, &pipeline.sinks, &it.checked.resources, "sink"));
-    let mut claims: Vec<Claim<'_>> = Vec::new();
-    for (name, components, resources, what) in sources.chain(sinks) {
-        let Some(component) = components.iter().find(|component| component.name.text == *name) else { continue };
+    let sources = plan.sources.iter().map(|it| ("source", &it.name, &it.checked.resources));
+    let sinks = plan.sinks.iter().map(|it| ("sink", &it.name, &it.checked.resources));
+    let (of_sources, of_sinks) = (by_name(&pipeline.sources), by_name(&pipeline.sinks));
+    let mut claims =
+        Claims { pipeline, findings, ports: HashMap::new(), read: HashMap::new(), written: HashMap::new() };
+    // Sources first: a sink that writes where one reads must find it.
+    for (what, name, resources) in sources.chain(sinks) {
+        let components = if what == "source" { &of_sources } else { &of_sinks };
+        let Some(component) = components.get(name.as_str()) else { continue };
         for resource in resources {
-            claims.push(Claim { owner: format!("{what} `{name}`"), resource, span: place(component, resource) });
-        }
-    }
-    for (index, claim) in claims.iter().enumerate() {
-        for other in claims.iter().take(index) {
-            let file = &pipeline.file;
-            let finding = match (other.resource, claim.resource) {
-                (Resource::Port(a, _), Resource::Port(b, _)) if a == b => {
-                    let message = format!("the {} and the {} both listen on port {a}", other.owner, claim.owner);
-                    Diagnostic::new(codes::COLLISION, file, claim.span, message).help("give one of them another port")
-                }
-                (Resource::WritePath(a, _), Resource::WritePath(b, _)) if same(a, b) => {
-                    let message = format!("the {} and the {} both write to {b}", other.owner, claim.owner);
-                    Diagnostic::new(codes::COLLISION, file, claim.span, message).help("give one of them another path")
-                }
-                (Resource::ReadPath(read, _), Resource::WritePath(written, _)) if inside(written, read) => {
-                    let message = format!("the {} writes where the {} reads", claim.owner, other.owner);
-                    Diagnostic::new(codes::FEEDBACK_LOOP, file, claim.span, message)
-                        .help("its output would become input again; write to another folder")
-                }
-                _ => continue,
-            };
-            findings.push(finding.related(other.span, format!("the {}", other.owner)));
+            claims.add(format!("{what} `{name}`"), component, resource);
         }
     }
 }
 
-fn place(component: &spec::Component, resource: &Resource) -> Span {
-    let key = match resource {
-        Resource::Port(_, key) | Resource::ReadPath(_, key) | Resource::WritePath(_, key) => *key,
-    };
-    component.settings.nearest(&[key]).span
+fn by_name(components: &[Component]) -> HashMap<&str, &Component> {
+    components.iter().map(|component| (component.name.text.as_str(), component)).collect()
 }
 
-fn same(a: &str, b: &str) -> bool {
-    fn parts(path: &str) -> impl Iterator<Item = Component<'_>> {
-        Path::new(path).components().filter(|part| *part != Component::CurDir)
+impl Claims<'_> {
+    fn add(&mut self, owner: String, component: &Component, resource: &Resource) {
+        let (Resource::Port(_, key) | Resource::ReadPath(_, key) | Resource::WritePath(_, key)) = resource;
+        let claim = Claim { owner, span: component.settings.nearest(&[*key]).span };
+        match resource {
+            Resource::Port(port, _) => self.listen(*port, claim),
+            Resource::ReadPath(path, _) => {
+                self.read.entry(parts(fixed(path))).or_insert(claim);
+            }
+            Resource::WritePath(path, _) => self.write(path, claim),
+        }
     }
-    parts(a).eq(parts(b))
+
+    fn listen(&mut self, port: u16, claim: Claim) {
+        match self.ports.entry(port) {
+            Entry::Vacant(free) => {
+                free.insert(claim);
+            }
+            Entry::Occupied(first) => {
+                let message = format!("the {} and the {} both listen on port {port}", first.get().owner, claim.owner);
+                let help = "give one of them another port";
+                self.findings.push(collision(self.pipeline, codes::COLLISION, message, help, &claim, first.get()));
+            }
+        }
+    }
+
+    fn write(&mut self, path: &str, claim: Claim) {
+        let parts = parts(path);
+        if let Some(reader) = self.read.get(&parts) {
+            let message = format!("the {} writes where the {} reads", claim.owner, reader.owner);
+            let help = "its output would become input again; write to another folder";
+            self.findings.push(collision(self.pipeline, codes::FEEDBACK_LOOP, message, help, &claim, reader));
+        }
+        match self.written.entry(parts) {
+            Entry::Vacant(free) => {
+                free.insert(claim);
+            }
+            Entry::Occupied(first) => {
+                let message = format!("the {} and the {} both write to {path}", first.get().owner, claim.owner);
+                let help = "give one of them another path";
+                self.findings.push(collision(self.pipeline, codes::COLLISION, message, help, &claim, first.get()));
+            }
+        }
+    }
 }
 
-/// Whether files written below `written` can match what is read at `read` (a folder or a pattern).
-fn inside(written: &str, read: &str) -> bool {
-    let fixed = read.find(['*', '?', '[']).map_or(read, |at| {
-        read.get(..at).and_then(|before| before.rfind('/')).and_then(|slash| read.get(..slash)).unwrap_or("")
-    });
-    same(written, fixed)
+fn collision(pipeline: &Pipeline, code: Code, message: String, help: &str, claim: &Claim, first: &Claim) -> Diagnostic {
+    Diagnostic::new(code, &pipeline.file, claim.span, message)
+        .help(help)
+        .related(first.span, format!("the {}", first.owner))
+}
+
+/// A path without `.`, so that two ways to write it are equal.
+fn parts(path: &str) -> PathBuf {
+    Path::new(path).components().filter(|part| *part != Part::CurDir).collect()
+}
+
+/// The folder that all files of a pattern are in.
+fn fixed(pattern: &str) -> &str {
+    pattern.find(['*', '?', '[']).map_or(pattern, |at| {
+        pattern.get(..at).and_then(|before| before.rfind('/')).and_then(|slash| pattern.get(..slash)).unwrap_or("")
+    })
 }

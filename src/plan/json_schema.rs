@@ -11,6 +11,18 @@ use crate::{sinks, sources, transforms};
 /// The schema (draft 7, which YAML language servers understand).
 #[must_use]
 pub fn pipeline_schema() -> Value {
+    let mut root = declared_schema();
+    for part in ["definitions", "properties"] {
+        if let Some(part) = root.get_mut(part) {
+            allow_interpolation(part);
+        }
+    }
+    root
+}
+
+/// The schema of the settings as the program declares them, without the `${...}` that may stand for any value.
+#[must_use]
+pub fn declared_schema() -> Value {
     let mut generator = SchemaSettings::draft07().into_generator();
     let on_error = json!({ "on_error": generator.subschema_for::<OnError>() });
     let name = json!({
@@ -55,12 +67,6 @@ pub fn pipeline_schema() -> Value {
             definitions.insert("Source".to_owned(), source);
             definitions.insert("Step".to_owned(), step);
             definitions.insert("Sink".to_owned(), sink);
-            for definition in definitions.values_mut() {
-                allow_interpolation(definition);
-            }
-        }
-        if let Some(properties) = root.get_mut("properties") {
-            allow_interpolation(properties);
         }
     }
     root
@@ -74,25 +80,40 @@ fn component<T: ?Sized>(
     beside: &Value,
 ) -> Value {
     let mut properties = Map::new();
+    let mut without_settings = Vec::new();
     for kind in kinds {
-        let schema = (kind.schema)(generator);
+        let schema = (kind.schema)(generator).to_value();
         // A description beside `$ref` is ignored in draft 7, so the reference is wrapped.
-        properties.insert(kind.name.to_owned(), json!({ "description": kind.summary, "allOf": [schema] }));
+        let property = if needs_nothing(generator, &schema) {
+            without_settings.push(kind.name);
+            json!({ "description": kind.summary, "anyOf": [schema, { "type": "null" }] })
+        } else {
+            json!({ "description": kind.summary, "allOf": [schema] })
+        };
+        properties.insert(kind.name.to_owned(), property);
     }
     let one_of: Vec<Value> = kinds.iter().map(|kind| json!({ "required": [kind.name] })).collect();
     properties.extend(beside.as_object().cloned().unwrap_or_default());
-    let without_settings: Vec<&str> = kinds
-        .iter()
-        .map(|kind| kind.name)
-        .filter(|kind| matches!(*kind, "count" | "distinct" | "console" | "discard"))
-        .collect();
     let mapping = json!({
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
         "oneOf": one_of
     });
-    json!({ "description": description, "anyOf": [mapping, { "enum": without_settings }] })
+    let mut forms = vec![mapping];
+    if !without_settings.is_empty() {
+        forms.push(json!({ "enum": without_settings }));
+    }
+    json!({ "description": description, "anyOf": forms })
+}
+
+/// Whether a kind may do with `{}`: then it may also have nothing behind it, or stand as its name alone.
+fn needs_nothing(generator: &SchemaGenerator, schema: &Value) -> bool {
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let definition = name.and_then(|name| generator.definitions().get(name)).unwrap_or(schema);
+    let limits = ["required", "minProperties", "oneOf"];
+    definition.get("type").and_then(Value::as_str) == Some("object")
+        && limits.iter().all(|limit| definition.get(limit).is_none())
 }
 
 /// Numbers and booleans may also be `${...}`.
@@ -126,4 +147,41 @@ pub fn pipeline_schema_text() -> String {
     let mut text = serde_json::to_string_pretty(&pipeline_schema()).unwrap_or_default();
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands for a kind that needs no settings.
+    fn without_settings(definition: &str) -> (Vec<String>, Vec<String>) {
+        let schema = declared_schema();
+        let forms = schema["definitions"][definition]["anyOf"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let alone =
+            forms.get(1).map_or_else(Vec::new, |form| form["enum"].as_array().unwrap().iter().map(text).collect());
+        let kinds = forms[0]["properties"].as_object().unwrap().iter();
+        let or_null = kinds.filter(|(_, property)| property["anyOf"][1]["type"] == "null");
+        (alone, or_null.map(|(kind, _)| kind.clone()).collect())
+    }
+
+    #[test]
+    fn a_kind_that_needs_no_settings_may_have_none() {
+        let sinks = vec!["console".to_owned(), "discard".to_owned()];
+        assert_eq!(without_settings("Sink"), (sinks.clone(), sinks));
+        let steps = ["with_columns", "rename", "cast", "count", "distinct"].map(str::to_owned).to_vec();
+        assert_eq!(without_settings("Step"), (steps.clone(), steps));
+    }
+
+    #[test]
+    fn a_socket_is_a_client_or_a_server() {
+        assert_eq!(without_settings("Source"), (Vec::new(), Vec::new()));
+        assert!(declared_schema()["definitions"]["Socket"]["oneOf"].is_array());
+    }
+
+    #[test]
+    fn only_the_published_schema_allows_interpolation_for_numbers() {
+        let port = |schema: &Value| schema["definitions"]["Socket"]["properties"]["port"]["anyOf"].is_array();
+        assert_eq!((port(&declared_schema()), port(&pipeline_schema())), (false, true));
+    }
 }

@@ -9,7 +9,7 @@ mod wiring;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, SourceFile, has_errors};
 use crate::schema::Schema;
 use crate::sinks::CheckedSink;
 use crate::sources::CheckedSource;
@@ -139,7 +139,11 @@ pub fn load(
     let kinds = Kinds { sources: &sources, steps: &steps, sinks: &sinks };
     let before = findings.len();
     let pipeline = spec::load(file, environment, overrides, kinds, findings);
-    let plan = pipeline.and_then(|pipeline| check(&pipeline, findings));
-    let errors = findings.get(before..).is_some_and(crate::diagnostic::has_errors);
-    plan.filter(|_| !errors)
+    let plan = pipeline.as_ref().and_then(|pipeline| check(pipeline, findings));
+    let new = findings.get_mut(before..).unwrap_or_default();
+    if let Some(pipeline) = &pipeline {
+        spec::mask(new, file, &pipeline.document);
+    }
+    spec::name_overrides(new, file, overrides);
+    plan.filter(|_| !has_errors(new))
 }

@@ -48,7 +48,13 @@ impl Block {
     #[must_use]
     pub fn decoded(batches: Vec<RecordBatch>) -> Self {
         let weight = batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum();
-        Self { weight, content: Arc::new(Ready { batches }) }
+        Self { weight, content: Arc::new(Ready(Decoded { batches, bad_rows: BadRows::default() })) }
+    }
+
+    /// Rows of which it is known already that they cannot be decoded.
+    #[must_use]
+    pub fn bad(bad_rows: BadRows) -> Self {
+        Self { weight: 0, content: Arc::new(Ready(Decoded { batches: Vec::new(), bad_rows })) }
     }
 }
 
@@ -64,14 +70,11 @@ impl ReadBlock for Encoded {
     }
 }
 
-struct Ready {
-    batches: Vec<RecordBatch>,
-}
+struct Ready(Decoded);
 
 impl ReadBlock for Ready {
     fn open(&self, columns: &[usize]) -> Result<Pieces, SourceError> {
-        let decoded = Decoded { batches: self.batches.clone(), bad_rows: BadRows::default() };
-        Ok(Box::new(std::iter::once(project(decoded, columns))))
+        Ok(Box::new(std::iter::once(project(self.0.clone(), columns))))
     }
 }
 

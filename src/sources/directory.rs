@@ -3,6 +3,7 @@
 mod clean;
 mod files;
 mod listing;
+mod numbering;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,8 @@ pub struct Directory {
     #[serde(default = "default_min_age")]
     pub min_age: Duration,
     /// What becomes of a file after its rows are processed: `none` (the default) leaves it,
-    /// `archive` moves it to the folder `archive`, `delete` removes it.
+    /// `archive` moves it to the folder `archive`, `delete` removes it. A file that has changed since
+    /// it was found stays.
     #[serde(default)]
     pub clean: Clean,
     /// The folder that `clean: archive` moves files to. It is made if it is not there. A name that

@@ -6,6 +6,7 @@
 //! behind the same three questions: see [`receiver`].
 
 pub mod block;
+pub mod clock;
 pub mod directory;
 pub mod rate;
 pub mod receiver;
@@ -64,6 +65,15 @@ pub trait SourceFactory: Send + Sync {
     /// # Errors
     /// When it cannot start, e.g. a port is taken.
     async fn build(&self, context: SourceContext, resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError>;
+
+    /// Tries what could fail and takes nothing that an earlier version of the source may still hold:
+    /// reads certificates, but listens to no port. A reload does this before it stops that version.
+    ///
+    /// # Errors
+    /// Those of [`SourceFactory::build`] that can be foreseen.
+    async fn rehearse(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// What a running source needs to know.
@@ -152,6 +162,11 @@ pub trait Source: Send {
     /// Whether rows are pushed to it, so that back-pressure has to slow it down.
     fn is_receiver(&self) -> bool {
         false
+    }
+
+    /// How many clients are connected to it, where clients connect.
+    fn clients(&self) -> usize {
+        0
     }
 }
 

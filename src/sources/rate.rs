@@ -197,8 +197,6 @@ impl ReadBlock for Range {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use arrow::array::AsArray;
     use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
@@ -212,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_spread_evenly() {
         let (context, clock) = context();
-        clock.0.store(1_000, Ordering::SeqCst);
+        clock.turn_to(1_000);
         let checked = check::<Rate>("{ rows_per_second: 4 }").0.unwrap();
         assert_eq!(checked.schema.to_string(), "(counter: long, timestamp: timestamp)");
         let mut source = checked.factory.build(context, None).await.unwrap();

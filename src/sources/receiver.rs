@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,14 +16,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::{Block, Clock, Limit, Offset, Source, SourceContext, SourceError};
-use crate::formats::Decode;
+use crate::formats::{BadRows, Decode};
 
 /// Both ends for a source that is pushed to. Clones of the sender share the receive buffer.
 #[must_use]
 pub fn channel(context: &SourceContext) -> (BlockSender, Receiver) {
     let capacity = u32::try_from(context.receive_buffer).unwrap_or(u32::MAX).max(1);
     let room = Semaphore::new(usize::try_from(capacity).unwrap_or(Semaphore::MAX_PERMITS));
-    let shared = Arc::new(Shared { pending: Mutex::default(), room, capacity });
+    let shared = Arc::new(Shared { pending: Mutex::default(), room, capacity, clients: AtomicUsize::new(0) });
     let (stop, stopped) = watch::channel(false);
     let sender = BlockSender { shared: Arc::clone(&shared), clock: Arc::clone(&context.clock), stop: stopped };
     (sender, Receiver { shared, stop, promised: VecDeque::new(), last: 0 })
@@ -36,6 +37,8 @@ struct Shared {
     room: Semaphore,
     /// How many permits there are in all.
     capacity: u32,
+    /// How many clients are connected, where clients connect.
+    clients: AtomicUsize,
 }
 
 impl Shared {
@@ -50,23 +53,41 @@ struct Received {
     /// When, in the engine's time.
     time: i64,
     rows: u64,
-    bytes: Bytes,
+    content: Content,
     /// What goes back to the room when the block is committed.
     permits: u32,
+}
+
+/// What was received.
+enum Content {
+    /// Whole lines.
+    Lines(Bytes),
+    /// What no decoder shall see.
+    Bad(BadRows),
+}
+
+impl Content {
+    fn block(&self, decoder: &Arc<dyn Decode>) -> Block {
+        match self {
+            Self::Lines(bytes) => Block::encoded(bytes.clone(), decoder),
+            Self::Bad(bad_rows) => Block::bad(bad_rows.clone()),
+        }
+    }
 }
 
 impl Received {
     /// Takes the first `rows` lines out; `None` where that would be the whole block.
     fn take_rows(&mut self, rows: u64) -> Option<Self> {
+        let Content::Lines(bytes) = &mut self.content else { return None };
         let last = usize::try_from(rows).ok()?.checked_sub(1)?;
-        let end = memchr_iter(b'\n', &self.bytes).nth(last)? + 1;
-        if end == self.bytes.len() {
+        let end = memchr_iter(b'\n', bytes).nth(last)? + 1;
+        if end == bytes.len() {
             return None;
         }
         let permits = self.permits.min(u32::try_from(end).unwrap_or(u32::MAX));
         self.permits -= permits;
         self.rows = self.rows.saturating_sub(rows);
-        Some(Self { time: self.time, rows, bytes: self.bytes.split_to(end), permits })
+        Some(Self { time: self.time, rows, content: Content::Lines(bytes.split_to(end)), permits })
     }
 }
 
@@ -83,10 +104,21 @@ impl BlockSender {
     /// than the whole receive buffer waits until nothing else is held. Once the source is stopped
     /// there is always room, so that nothing that was received gets lost.
     pub async fn send(&self, bytes: Bytes, rows: u64) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            self.push(bytes.len(), rows, Content::Lines(bytes)).await;
         }
-        let wanted = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.shared.capacity);
+    }
+
+    /// Hands over a row that is left out, so that its batch counts it. Of its bytes only the first
+    /// ones are needed. Waits as [`BlockSender::send`] does: also what is left out can be too much.
+    pub async fn send_bad(&self, raw: &[u8], reason: String) {
+        let mut bad_rows = BadRows::default();
+        bad_rows.add(raw, || reason);
+        self.push(raw.len().max(1), 1, Content::Bad(bad_rows)).await;
+    }
+
+    async fn push(&self, size: usize, rows: u64, content: Content) {
+        let wanted = u32::try_from(size).unwrap_or(u32::MAX).min(self.shared.capacity);
         let permits = match self.shared.room.acquire_many(wanted).await {
             Ok(permits) => {
                 permits.forget();
@@ -97,12 +129,27 @@ impl BlockSender {
         let mut pending = self.shared.pending();
         // Stamped under the lock, so that the times in the queue never go back.
         let time = self.clock.now();
-        pending.push_back(Received { time, rows, bytes, permits });
+        pending.push_back(Received { time, rows, content, permits });
+    }
+
+    /// Counts a client as long as the answer is kept.
+    pub fn client(&self) -> Connected {
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        Connected(Arc::clone(&self.shared))
     }
 
     /// Returns once the source is stopped or gone: end receiving, send what was received, return.
     pub async fn stopped(&mut self) {
         drop(self.stop.wait_for(|stop| *stop).await);
+    }
+}
+
+/// A client that is connected.
+pub struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,7 +165,7 @@ pub struct Receiver {
 
 struct Promised {
     number: u64,
-    bytes: Bytes,
+    content: Content,
     permits: u32,
 }
 
@@ -142,7 +189,7 @@ impl Receiver {
             let Some(block) = part.or_else(|| pending.pop_front()) else { return };
             left = left.saturating_sub(block.rows);
             self.last += 1;
-            self.promised.push_back(Promised { number: self.last, bytes: block.bytes, permits: block.permits });
+            self.promised.push_back(Promised { number: self.last, content: block.content, permits: block.permits });
         }
     }
 
@@ -205,7 +252,7 @@ impl Source for ReceiverSource {
         let (start, end) = (number(start)?, number(end)?);
         let range = start.saturating_add(1)..=end;
         let promised = self.receiver.promised.iter().filter(|block| range.contains(&block.number));
-        let blocks: Vec<Block> = promised.map(|block| Block::encoded(block.bytes.clone(), &self.decoder)).collect();
+        let blocks: Vec<Block> = promised.map(|block| block.content.block(&self.decoder)).collect();
         if blocks.len() as u64 != end.saturating_sub(start) {
             return Err(SourceError::Lost(format!("the received blocks {start} to {end} are not there any more")));
         }
@@ -235,6 +282,10 @@ impl Source for ReceiverSource {
     fn is_receiver(&self) -> bool {
         true
     }
+
+    fn clients(&self) -> usize {
+        self.receiver.shared.clients.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for ReceiverSource {
@@ -256,33 +307,19 @@ pub(super) fn number(offset: &Offset) -> Result<u64, SourceError> {
 #[cfg(test)]
 pub(crate) mod testing {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
 
     use arrow::array::RecordBatch;
-    use async_trait::async_trait;
 
-    use super::super::{Block, CheckedSource, Clock, Limit, SourceContext, SourceSettings};
+    pub use super::super::clock::ManualClock;
+    use super::super::{Block, CheckedSource, Limit, SourceContext, SourceSettings};
     use crate::diagnostic::{Diagnostic, SourceFile, Span};
     use crate::spec::kind::Settings;
     use crate::spec::{Check, Component, Name, OnError, document, typed};
 
-    /// A clock that is turned by hand.
-    #[derive(Default)]
-    pub struct ManualClock(pub AtomicI64);
-
-    #[async_trait]
-    impl Clock for ManualClock {
-        fn now(&self) -> i64 {
-            self.0.load(Ordering::SeqCst)
-        }
-
-        async fn sleep_until(&self, _time: i64) {}
-    }
-
     /// A context with its clock at 0.
     pub fn context() -> (SourceContext, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(ManualClock::new(0));
         let context = SourceContext {
             name: "lines".to_owned(),
             clock: Arc::<ManualClock>::clone(&clock),
@@ -334,8 +371,6 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use futures::FutureExt;
 
     use super::testing::{ALL, context, texts};
@@ -356,7 +391,7 @@ mod tests {
         let (sender, receiver) = channel(&context);
         let mut source = source(receiver);
         sender.send(Bytes::from_static(b"a\nb\nc\n"), 3).await;
-        clock.0.store(10, Ordering::SeqCst);
+        clock.turn_to(10);
         sender.send(Bytes::from_static(b"d\n"), 1).await;
 
         let start = source.start();
@@ -410,6 +445,20 @@ mod tests {
         let end = source.latest(ALL).await.unwrap();
         assert!(source.is_finished());
         assert_eq!(texts(&source.read(&Offset::from(0), &end).await.unwrap()), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn clients_count_as_long_as_they_are_connected() {
+        let (context, _) = context();
+        let (sender, receiver) = channel(&context);
+        let source = source(receiver);
+        let first = sender.client();
+        let second = sender.client();
+        assert_eq!(source.clients(), 2);
+        drop(first);
+        assert_eq!(source.clients(), 1);
+        drop(second);
+        assert_eq!(source.clients(), 0);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod keepalive;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,10 @@ use crate::spec::{Check, Duration, OnError, Size};
 /// line without a line feed counts as a line when the connection is closed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["host", "port"], "not": { "required": ["listen"] } },
+    { "required": ["listen"], "not": { "anyOf": [{ "required": ["host"] }, { "required": ["port"] }] } }
+]))]
 pub struct Socket {
     /// The server to connect to: a name or an IP address. Needs `port`.
     pub host: Option<String>,
@@ -257,6 +262,25 @@ impl SourceFactory for Factory {
             }
         };
         Ok(Box::new(source))
+    }
+
+    async fn rehearse(&self) -> Result<(), SourceError> {
+        match (&self.role, self.tls.clone()) {
+            (Role::Client { host, .. }, Some(tls)) => {
+                let host = host.clone();
+                read_files(move || tls::connector(&tls, &host)).await?;
+            }
+            (Role::Server { .. }, Some(tls)) => {
+                read_files(move || tls::acceptor(&tls)).await?;
+            }
+            (_, None) => {}
+        }
+        if let Role::Server { listen, .. } = &self.role {
+            // The address with any port, since an earlier version may have the right one.
+            let host = listen.rsplit_once(':').map_or(listen.as_str(), |(host, _)| host);
+            TcpListener::bind(format!("{host}:0")).await.map_err(|error| cannot_listen(listen, error))?;
+        }
+        Ok(())
     }
 }
 

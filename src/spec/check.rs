@@ -38,7 +38,8 @@ impl Check<'_> {
     #[must_use]
     pub fn is_known_wrong(&self) -> bool {
         let own = self.component.settings.span;
-        self.findings.iter().filter_map(|finding| finding.span).any(|at| own.start <= at.start && at.end <= own.end)
+        let of_file = self.findings.iter().filter(|finding| Arc::ptr_eq(&finding.file, self.file));
+        of_file.filter_map(|finding| finding.span).any(|at| own.start <= at.start && at.end <= own.end)
     }
 
     /// Reports a finding at a setting.

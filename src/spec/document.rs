@@ -4,10 +4,10 @@
 //! what is too large. Scalars stay text until a typed reader asks for a number or a string (see
 //! [`super::typed`]), so `no`, `1e3` and `007` are strings where a string belongs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::traps;
 use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
@@ -142,10 +142,9 @@ impl Node {
         below.map_or(self, |node| node.nearest(rest))
     }
 
-    /// The value below for changing it: an item of a list, or a key's value, which is added where a
-    /// mapping has no such key.
-    pub(super) fn below(&mut self, key: &str) -> Option<&mut Node> {
-        let span = self.span;
+    /// The value below for changing it: an item of a list, or a key's value, which is added with that
+    /// place where a mapping has no such key.
+    pub(super) fn below(&mut self, key: &str, span: Span) -> Option<&mut Node> {
         match &mut self.value {
             Value::Mapping(entries) => {
                 let at = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
@@ -156,6 +155,16 @@ impl Node {
             }
             Value::Sequence(items) => key.parse().ok().and_then(|at: usize| items.get_mut(at)),
             Value::Scalar(_) => None,
+        }
+    }
+
+    /// Whether anything in it came from outside the file.
+    #[must_use]
+    pub fn is_filled_in(&self) -> bool {
+        match &self.value {
+            Value::Scalar(scalar) => scalar.filled,
+            Value::Sequence(items) => items.iter().any(Self::is_filled_in),
+            Value::Mapping(entries) => entries.iter().any(|entry| entry.value.is_filled_in()),
         }
     }
 
@@ -173,8 +182,8 @@ impl Node {
 
 /// The tree of a file, if it is YAML at all, and everything that is wrong with it as YAML.
 pub fn read(file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) -> Option<Node> {
-    let mut reader =
-        Reader { file, parser: Parser::new_from_str(file.text()), anchors: HashMap::new(), nodes: 0, findings };
+    let parser = Parser::new_from_str(file.text());
+    let mut reader = Reader { file, parser, cursor: Cursor::default(), anchors: HashMap::new(), nodes: 0, findings };
     match reader.document() {
         Ok(node) => Some(node),
         Err(Stop::Scan(error)) => {
@@ -209,9 +218,35 @@ impl From<Diagnostic> for Stop {
 struct Reader<'a, 'f> {
     file: &'a Arc<SourceFile>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    cursor: Cursor,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     findings: &'f mut Vec<Diagnostic>,
+}
+
+/// The place of the last event, from which the next one is not far: a file may be one long line.
+#[derive(Default)]
+pub(super) struct Cursor {
+    line: usize,
+    column: usize,
+    byte: usize,
+}
+
+impl Cursor {
+    /// The byte a parser's marker stands at: it counts lines and characters.
+    pub(super) fn byte_of(&self, file: &SourceFile, marker: &Marker) -> usize {
+        let line = file.line_range(marker.line());
+        let ahead = self.line == marker.line() && self.column <= marker.col();
+        let (column, byte) = if ahead { (self.column, self.byte) } else { (0, line.start) };
+        let rest = file.text().get(byte..line.end).unwrap_or("");
+        byte + rest.char_indices().nth(marker.col() - column).map_or(rest.len(), |(at, _)| at)
+    }
+
+    fn move_to(&mut self, file: &SourceFile, marker: &Marker) -> usize {
+        let byte = self.byte_of(file, marker);
+        *self = Self { line: marker.line(), column: marker.col(), byte };
+        byte
+    }
 }
 
 impl<'a> Reader<'a, '_> {
@@ -243,8 +278,8 @@ impl<'a> Reader<'a, '_> {
             None => Ok((Event::StreamEnd, Span::default())),
             Some(result) => {
                 let (event, span) = result?;
-                let span = Span::new(traps::byte_of(self.file, &span.start), traps::byte_of(self.file, &span.end));
-                Ok((event, span))
+                let start = self.cursor.move_to(self.file, &span.start);
+                Ok((event, Span::new(start, self.cursor.byte_of(self.file, &span.end))))
             }
         }
     }
@@ -357,13 +392,17 @@ impl<'a> Reader<'a, '_> {
 
 /// `<<:` fills in the keys that the mapping does not have itself.
 fn merge(entries: &mut Vec<Entry>, merges: Vec<Node>) {
+    if merges.is_empty() {
+        return;
+    }
+    let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     for node in merges {
         let sources = match node.value {
             Value::Sequence(items) => items,
             _ => vec![node],
         };
         for entry in sources.iter().flat_map(Node::entries) {
-            if !entries.iter().any(|own| own.key == entry.key) {
+            if known.insert(entry.key.clone()) {
                 entries.push(entry.clone());
             }
         }

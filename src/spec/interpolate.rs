@@ -1,5 +1,6 @@
 //! `${env:NAME}`, `${file:/path}`, `${var:name}` inside scalar values, after parsing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,11 +67,11 @@ fn read_small_file(path: &Path) -> Result<String, String> {
 /// Fills in every `${...}` of the document. `vars:` comes first and may not use itself.
 pub fn fill_in(root: &mut Node, environment: &dyn Environment, file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) {
     let mut variables = root.get("vars").cloned();
-    let mut filler = Filler { environment, file, findings, variables: None };
+    let mut filler = Filler { environment, file, findings, variables: None, suggestions: suggest::Budget::default() };
     if let Some(variables) = &mut variables {
         filler.visit(variables);
     }
-    filler.variables = variables.as_ref();
+    filler.variables = variables.as_ref().map(by_name);
     let Value::Mapping(entries) = &mut root.value else { return };
     for entry in entries.iter_mut().filter(|entry| entry.key != "vars") {
         filler.visit(&mut entry.value);
@@ -80,11 +81,16 @@ pub fn fill_in(root: &mut Node, environment: &dyn Environment, file: &Arc<Source
     }
 }
 
+fn by_name(variables: &Node) -> BTreeMap<&str, &Node> {
+    variables.entries().iter().map(|entry| (entry.key.as_str(), &entry.value)).collect()
+}
+
 struct Filler<'a, 'f> {
     environment: &'a dyn Environment,
     file: &'a Arc<SourceFile>,
     findings: &'f mut Vec<Diagnostic>,
-    variables: Option<&'a Node>,
+    variables: Option<BTreeMap<&'a str, &'a Node>>,
+    suggestions: suggest::Budget,
 }
 
 impl Filler<'_, '_> {
@@ -156,19 +162,19 @@ impl Filler<'_, '_> {
                 }
             },
             "var" => {
-                let Some(variables) = self.variables else {
+                let Some(variables) = &self.variables else {
                     return Err(Box::new(
                         finding(codes::UNKNOWN_VARIABLE, format!("there is no variable `{rest}`"))
                             .help(format!("add it at the top of the file: `vars: {{ {rest}: ... }}`")),
                     ));
                 };
-                match variables.get(rest).and_then(Node::text) {
+                match variables.get(rest).and_then(|value| value.text()) {
                     Some(text) => Ok(text.to_owned()),
                     None => {
-                        let known = variables.entries().iter().map(|entry| entry.key.as_str());
+                        let known: Vec<&str> = variables.keys().copied().collect();
                         Err(Box::new(
                             finding(codes::UNKNOWN_VARIABLE, format!("there is no variable `{rest}`"))
-                                .maybe_help(suggest::help(rest, known)),
+                                .maybe_help(self.suggestions.help(rest, &known)),
                         ))
                     }
                 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod document;
 mod interpolate;
 pub(crate) mod kind;
+mod overrides;
 mod pipeline;
 pub mod quantity;
 mod schema_files;
@@ -25,8 +26,10 @@ use std::sync::Arc;
 pub use check::Check;
 pub use document::Node;
 pub use interpolate::{Environment, ProcessEnvironment};
+pub use overrides::name as name_overrides;
 pub use pipeline::{Backpressure, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream};
 pub use quantity::{Duration, Size};
+pub use secrets::{is_hidden, mask};
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
@@ -78,7 +81,8 @@ pub fn source_file(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>, Box<Di
 }
 
 /// Loads a pipeline: every finding about its shape goes to `findings`. `overrides` are the
-/// `--set PATH=VALUE` of the command line. `None` where nothing sensible is left to check.
+/// `--set KEY=VALUE` of the command line. [`mask`] and [`name_overrides`] must see all findings about the
+/// pipeline in the end. `None` where nothing sensible is left to check.
 pub fn load(
     file: &Arc<SourceFile>,
     environment: &dyn Environment,
@@ -88,30 +92,8 @@ pub fn load(
 ) -> Option<Pipeline> {
     let mut root = document::read(file, findings)?;
     file.hide(secrets::find(file, &root));
-    for (path, value) in overrides {
-        set(&mut root, file, path, value, findings);
-    }
+    overrides::apply(&mut root, file, overrides, findings);
     interpolate::fill_in(&mut root, environment, file, findings);
     schema_files::fill_in(&mut root, environment, file, findings);
     pipeline::split(root, file, kinds, findings)
-}
-
-/// `--set sources.lines.socket.port=9998`: replaces or adds one scalar.
-fn set(root: &mut Node, file: &Arc<SourceFile>, path: &str, value: &str, findings: &mut Vec<Diagnostic>) {
-    let mut node = root;
-    for key in path.split('.') {
-        let span = node.span;
-        if node.is_null() {
-            *node = Node::empty(span);
-        }
-        match node.below(key) {
-            Some(below) => node = below,
-            None => {
-                let message = format!("`--set {path}`: there is no `{key}`");
-                findings.push(Diagnostic::new(codes::UNKNOWN_KEY, file, span, message));
-                return;
-            }
-        }
-    }
-    *node = Node::plain(value, node.span);
 }

@@ -1,5 +1,6 @@
 //! The document as written: sections split into components, nothing resolved.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -191,7 +192,9 @@ pub(super) fn split(
         findings.push(Diagnostic::new(codes::WRONG_TYPE, file, root.span, message));
         return None;
     }
-    let head = typed::read::<Head>(&root, file, findings);
+    let (head, mended) = typed::read_and_mend::<Head>(&root, file, findings);
+    // What stands under a mistyped `sources:` is checked as well.
+    let root = mended.unwrap_or(root);
     let mut splitter = Splitter { file, findings };
     let sources = splitter.named(&root, "sources", "source", kinds.sources, &["on_error"]);
     let sinks = splitter.named(&root, "sinks", "sink", kinds.sinks, &["from"]);
@@ -296,19 +299,19 @@ impl Splitter<'_> {
             );
         }
         let mut steps: Vec<Component> = Vec::new();
+        let mut taken: HashMap<String, Span> = HashMap::new();
+        let mut numbers: HashMap<String, usize> = HashMap::new();
         for item in node.items() {
             let Some(mut step) = self.component(None, item, "step", kinds, &["name", "on_error"]) else { continue };
             if step.name.text.is_empty() {
-                let taken = |name: &str| steps.iter().any(|other| other.name.text == name);
-                let repeats = (2..).map(|i| format!("{}-{i}", step.kind.text));
-                let free = std::iter::once(step.kind.text.clone()).chain(repeats).find(|name| !taken(name));
-                step.name.text = free.unwrap_or_default();
-            } else if let Some(other) = steps.iter().find(|other| other.name.text == step.name.text) {
+                step.name.text = free_name(&step.kind.text, &taken, &mut numbers);
+            } else if let Some(first) = taken.get(&step.name.text) {
                 let message = format!("two steps are named `{}`", step.name.text);
                 let finding = Diagnostic::new(codes::DUPLICATE_NAME, self.file, step.name.span, message)
-                    .related(other.name.span, "first here");
+                    .related(*first, "first here");
                 self.report(finding);
             }
+            taken.entry(step.name.text.clone()).or_insert(step.name.span);
             steps.push(step);
         }
         steps
@@ -415,6 +418,19 @@ impl Splitter<'_> {
                 Diagnostic::new(codes::INVALID_VALUE, self.file, name.span, message)
                     .help("names start with a letter and hold letters, digits, `_` and `-`"),
             );
+        }
+    }
+}
+
+/// `<kind>`, or the first of `<kind>-2`, `<kind>-3`, ... that no step before has. `numbers` remembers how far
+/// each kind has come.
+fn free_name(kind: &str, taken: &HashMap<String, Span>, numbers: &mut HashMap<String, usize>) -> String {
+    let last = numbers.entry(kind.to_owned()).or_default();
+    loop {
+        *last += 1;
+        let name = if *last == 1 { kind.to_owned() } else { format!("{kind}-{last}") };
+        if !taken.contains_key(&name) {
+            return name;
         }
     }
 }

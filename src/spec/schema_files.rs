@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::document::{self, Node, Value};
 use super::interpolate::Environment;
 use super::typed;
-use crate::diagnostic::{Diagnostic, SourceFile, codes};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 use crate::schema::SchemaDeclaration;
 
 /// Replaces every `schema:` that is a path. Findings about the schema file name that file.
@@ -25,12 +25,28 @@ pub(super) fn fill_in(
                 let path = entry.value.text().filter(|path| !path.is_empty()).map(str::to_owned);
                 match path {
                     Some(path) if entry.key == "schema" => {
-                        if let Some(read) = read(&path, &entry.value, environment, file, findings) {
-                            entry.value.value = read.value;
+                        if let Some(mut read) = read(&path, &entry.value, environment, file, findings) {
+                            move_to(&mut read, entry.value.span);
+                            entry.value = read;
                         }
                     }
                     _ => fill_in(&mut entry.value, environment, file, findings),
                 }
+            }
+        }
+    }
+}
+
+/// What stands in another file has its place where that file is named.
+fn move_to(node: &mut Node, span: Span) {
+    node.span = span;
+    match &mut node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, span)),
+        Value::Mapping(entries) => {
+            for entry in entries {
+                entry.key_span = span;
+                move_to(&mut entry.value, span);
             }
         }
     }

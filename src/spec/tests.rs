@@ -90,6 +90,47 @@ fn everything_wrong_is_found_at_once() {
 }
 
 #[test]
+fn a_number_that_does_not_fit_is_told_the_range() {
+    for number in ["70000", "-1", "99999999999999999999999"] {
+        let (_, findings) = typed_example(&format!("name: a\nport: {number}"));
+        assert_eq!(codes_of(&findings), ["SR0204"]);
+        assert_eq!(findings[0].message, format!("this must be a whole number from 0 to 65535, not `{number}`"));
+    }
+    assert_eq!(codes_of(&typed_example("name: a\nport: 1.5").1), ["SR0203"]);
+    assert_eq!(codes_of(&typed_example("name: a\nport: '5'").1), ["SR0203"]);
+}
+
+#[test]
+fn places_on_a_line_with_letters_of_several_bytes() {
+    let (node, _, file) = read("{ a: 'ü', ö: [ß, b], c: x } # ä");
+    let node = node.unwrap();
+    for (path, text) in [(["a"].as_slice(), "'ü'"), (["ö", "1"].as_slice(), "b"), (["c"].as_slice(), "x")] {
+        let span = node.nearest(path).span;
+        assert_eq!(file.text().get(span.start..span.end), Some(text));
+    }
+}
+
+#[test]
+fn values_of_the_command_line_have_places_of_their_own() {
+    let (node, mut findings, file) = read("a: 1\nb: { c: 2 }");
+    let mut node = node.unwrap();
+    let set = [("b.c", "3"), ("d.e", "4"), ("a.b", "5"), ("token", "6")];
+    let set = set.map(|(path, value)| (path.to_owned(), value.to_owned()));
+    super::overrides::apply(&mut node, &file, &set, &mut findings);
+    assert_eq!((node.nearest(&["b", "c"]).text(), node.nearest(&["d", "e"]).text()), (Some("3"), Some("4")));
+    for path in [["b", "c"].as_slice(), ["d", "e"].as_slice(), ["token"].as_slice()] {
+        findings.push(Diagnostic::new(codes::INVALID_VALUE, &file, node.nearest(path).span, "bad"));
+    }
+    super::name_overrides(&mut findings, &file, &set);
+    assert!(findings.iter().all(|finding| finding.span.is_none()));
+    let messages: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["`--set a.b=5`: there is no `b`", "`--set b.c=3`: bad", "`--set d.e=4`: bad", "`--set token=...`: bad"]
+    );
+}
+
+#[test]
 fn missing_keys_are_found_and_not_twice() {
     assert_eq!(codes_of(&typed_example("port: 1").1), ["SR0202"]);
     assert_eq!(codes_of(&typed_example("name: [a]").1), ["SR0203"]);
@@ -217,6 +258,20 @@ fn literal_passwords_are_not_shown() {
     let shown = file.shown_text();
     assert!(!shown.contains("hunter"), "{shown}");
     assert!(shown.contains("${env:T}") && shown.len() == text.len());
+}
+
+#[test]
+fn findings_do_not_show_the_words_that_were_filled_in() {
+    let text = "a: x ${env:HOST} 7\nb: db";
+    let (node, _) = filled(text);
+    let file = Arc::new(SourceFile::new("test.yaml", text));
+    let finding = |path: &[&str], message: &str| {
+        Diagnostic::new(codes::INVALID_VALUE, &file, node.nearest(path).span, message).help("no `db_x`, but `db`")
+    };
+    let mut findings = [finding(&["a"], "`x db 7` is (db), 'db.7'"), finding(&["b"], "`db`")];
+    super::mask(&mut findings, &file, &node);
+    let shown = findings.each_ref().map(|it| (it.message.as_str(), it.help.as_deref().unwrap()));
+    assert_eq!(shown, [("`x ... 7` is (...), '....7'", "no `db_x`, but `...`"), ("`db`", "no `db_x`, but `db`")]);
 }
 
 #[test]

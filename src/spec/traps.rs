@@ -2,28 +2,16 @@
 
 use std::sync::Arc;
 
-use saphyr_parser::{Marker, ScanError};
+use saphyr_parser::ScanError;
 
-use super::document::{Node, Scalar, Value};
+use super::document::{Cursor, Node, Scalar, Value};
 use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
 const QUOTE_WHOLE: &str = "quote the whole value: `'...'` (inside, `''` is one quote)";
 
-/// The byte a parser's marker stands at: it counts lines and characters.
-pub(super) fn byte_of(file: &SourceFile, marker: &Marker) -> usize {
-    let range = file.line_range(marker.line());
-    let line = file.text().get(range.clone()).unwrap_or("");
-    let within = if line.is_ascii() {
-        marker.col().min(line.len())
-    } else {
-        line.char_indices().nth(marker.col()).map_or(line.len(), |(at, _)| at)
-    };
-    range.start + within
-}
-
 /// The finding for a text that is no YAML.
 pub(super) fn explain_scan_error(file: &Arc<SourceFile>, error: &ScanError) -> Diagnostic {
-    let at = byte_of(file, error.marker());
+    let at = Cursor::default().byte_of(file, error.marker());
     let position = file.position(at);
     let range = file.line_range(position.line);
     let line = file.text().get(range.clone()).unwrap_or("");

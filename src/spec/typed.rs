@@ -4,7 +4,8 @@
 //! (a mistyped key is put right), and the reading is tried again, until the rest fits or nothing is
 //! left to take out. What fits then serves to find more that is wrong further on; it never runs.
 
-use std::fmt;
+mod error;
+
 use std::sync::Arc;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
@@ -13,8 +14,9 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use self::error::{Error, Problem};
 use super::document::{Entry, Node, Scalar, Value};
-use crate::diagnostic::{Code, Diagnostic, SourceFile, Span, codes, suggest};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
 
 /// Each finding costs another reading, so a file that is nothing but wrong is given up at some point.
 const MAX_FINDINGS: usize = 100;
@@ -22,14 +24,23 @@ const MAX_FINDINGS: usize = 100;
 /// Reads `node` as a `T`. What does not fit goes to `findings`; a `T` of the rest comes back where
 /// that is one, so a caller that wants to use it must look at the findings.
 pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: &mut Vec<Diagnostic>) -> Option<T> {
-    let error = match T::deserialize(NodeReader(node)) {
-        Ok(value) => return Some(value),
+    read_and_mend(node, file, findings).0
+}
+
+/// As [`read`]. Where something was wrong, the node comes back as it was understood, too: mistyped keys put
+/// right, what did not fit left out.
+pub fn read_and_mend<T: DeserializeOwned>(
+    node: &Node,
+    file: &Arc<SourceFile>,
+    findings: &mut Vec<Diagnostic>,
+) -> (Option<T>, Option<Node>) {
+    let mut error = match T::deserialize(NodeReader(node)) {
+        Ok(value) => return (Some(value), None),
         Err(error) => error,
     };
     // Off the good path now, so copies do not matter.
     let mut rest = node.clone();
     let mut removed: Vec<String> = Vec::new();
-    let mut error = error;
     for _ in 0..MAX_FINDINGS {
         let span = error.span.unwrap_or(node.span);
         // A place that has a finding already (a `${...}` that could not be filled in) needs no second.
@@ -48,14 +59,14 @@ pub fn read<T: DeserializeOwned>(node: &Node, file: &Arc<SourceFile>, findings: 
         let is_kind = matches!(error.problem, Problem::UnknownKind(..));
         let out = if is_kind { around(&rest, span).unwrap_or(span) } else { span };
         if !put_right && !take_out(&mut rest, out, &mut removed) {
-            return None;
+            return (None, Some(rest));
         }
         error = match T::deserialize(NodeReader(&rest)) {
-            Ok(value) => return Some(value),
+            Ok(value) => return (Some(value), Some(rest)),
             Err(next) => next,
         };
     }
-    None
+    (None, Some(rest))
 }
 
 /// The place of the mapping whose key is at a place.
@@ -117,121 +128,6 @@ fn take_out(node: &mut Node, span: Span, removed: &mut Vec<String>) -> bool {
     }
 }
 
-/// Why a value does not fit, and where.
-#[derive(Debug)]
-pub struct Error {
-    problem: Problem,
-    span: Option<Span>,
-    /// The value it is about came from outside the file.
-    filled: bool,
-}
-
-#[derive(Debug)]
-enum Problem {
-    UnknownKey(String, &'static [&'static str]),
-    UnknownKind(String, &'static [&'static str]),
-    MissingKey(String),
-    WrongType(String),
-    Invalid(Code, String),
-}
-
-impl Error {
-    /// At a value, unless it has a place already.
-    fn of(mut self, node: &Node) -> Self {
-        self.filled |= matches!(&node.value, Value::Scalar(scalar) if scalar.filled);
-        self.at(node.span)
-    }
-
-    fn at(mut self, span: Span) -> Self {
-        self.span.get_or_insert(span);
-        self
-    }
-
-    fn wrong_type(node: &Node, expected: &dyn de::Expected) -> Self {
-        let found = match &node.value {
-            Value::Scalar(scalar) if scalar.filled => "what was filled in here".to_owned(),
-            Value::Scalar(scalar) if !node.is_null() => format!("`{}`", scalar.text),
-            _ => node.shape().to_owned(),
-        };
-        let expected = expected.to_string();
-        let message = format!("expected {}, found {found}", in_user_terms(&expected));
-        Self { problem: Problem::WrongType(message), span: Some(node.span), filled: false }
-    }
-
-    /// The message, unless it may quote what came from outside the file.
-    fn without_secret(&self, message: String) -> String {
-        if self.filled { "what was filled in here does not fit".to_owned() } else { message }
-    }
-
-    fn finding(&self, file: &Arc<SourceFile>, span: Span) -> Diagnostic {
-        let new = |code, message: String| Diagnostic::new(code, file, span, self.without_secret(message));
-        match &self.problem {
-            Problem::UnknownKey(key, known) => new(codes::UNKNOWN_KEY, format!("the key `{key}` is not known here"))
-                .maybe_help(suggest::help(key, known.iter().copied())),
-            Problem::UnknownKind(kind, known) => new(codes::UNKNOWN_KIND, format!("there is no `{kind}` here"))
-                .maybe_help(suggest::help(kind, known.iter().copied())),
-            Problem::MissingKey(key) => {
-                new(codes::MISSING_KEY, format!("the key `{key}` is missing")).help(format!("add `{key}: ...`"))
-            }
-            Problem::WrongType(message) => new(codes::WRONG_TYPE, message.clone()),
-            Problem::Invalid(code, message) => new(*code, message.clone()),
-        }
-    }
-}
-
-/// serde names the types of the program.
-fn in_user_terms(expected: &str) -> &str {
-    match expected {
-        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a sequence" => "a list",
-        "a map" => "a mapping",
-        _ if expected.starts_with("struct ") => "a mapping of settings",
-        _ => expected,
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.problem {
-            Problem::UnknownKey(key, _) => write!(f, "the key `{key}` is not known here"),
-            Problem::UnknownKind(kind, _) => write!(f, "there is no `{kind}` here"),
-            Problem::MissingKey(key) => write!(f, "the key `{key}` is missing"),
-            Problem::WrongType(message) | Problem::Invalid(_, message) => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { problem: Problem::Invalid(codes::INVALID_VALUE, message.to_string()), span: None, filled: false }
-    }
-
-    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let expected = expected.to_string();
-        let expected = in_user_terms(&expected);
-        Self {
-            problem: Problem::WrongType(format!("expected {expected}, found {unexpected}")),
-            span: None,
-            filled: false,
-        }
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self { problem: Problem::UnknownKey(field.to_owned(), expected), span: None, filled: false }
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self { problem: Problem::UnknownKind(variant.to_owned(), expected), span: None, filled: false }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { problem: Problem::MissingKey(field.to_owned()), span: None, filled: false }
-    }
-}
-
 /// serde's view of a node: what a scalar is depends on what is asked for.
 #[derive(Clone, Copy)]
 struct NodeReader<'a>(&'a Node);
@@ -243,27 +139,24 @@ impl<'a> NodeReader<'a> {
             _ => Err(Error::wrong_type(self.0, expected)),
         }
     }
+}
 
-    fn number<'de, V: Visitor<'de>, N>(
-        self,
-        visitor: V,
-        parse: impl Fn(&str) -> Option<N>,
-        visit: impl Fn(V, N) -> Result<V::Value, Error>,
-    ) -> Result<V::Value, Error> {
-        let scalar = self.scalar(&visitor)?;
-        match parse(&scalar.text).filter(|_| scalar.plain) {
-            Some(number) => visit(visitor, number).map_err(|error| error.of(self.0)),
-            None => Err(Error::wrong_type(self.0, &visitor)),
-        }
-    }
+/// Whether it is a whole number, however large.
+fn is_whole(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 macro_rules! integers {
-    ($($method:ident)+) => {$(
+    ($($method:ident $visit:ident $type:ident)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match self.0.text().and_then(|text| text.parse::<u64>().ok()) {
-                Some(number) => self.number(visitor, |_| Some(number), |visitor, number| visitor.visit_u64(number)),
-                None => self.number(visitor, |text| text.parse().ok(), |visitor, number| visitor.visit_i64(number)),
+            let scalar = self.scalar(&visitor)?;
+            match scalar.text.parse::<$type>() {
+                Ok(number) if scalar.plain => visitor.$visit(number).map_err(|error: Error| error.of(self.0)),
+                Err(_) if scalar.plain && is_whole(&scalar.text) => {
+                    Err(Error::out_of_range(self.0, scalar, &format!("from {} to {}", $type::MIN, $type::MAX)))
+                }
+                _ => Err(Error::wrong_type(self.0, &visitor)),
             }
         }
     )+};
@@ -300,18 +193,29 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
         }
     }
 
-    integers! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
+    integers! {
+        deserialize_i8 visit_i8 i8
+        deserialize_i16 visit_i16 i16
+        deserialize_i32 visit_i32 i32
+        deserialize_i64 visit_i64 i64
+        deserialize_u8 visit_u8 u8
+        deserialize_u16 visit_u16 u16
+        deserialize_u32 visit_u32 u32
+        deserialize_u64 visit_u64 u64
+    }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_f64(visitor)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.number(
-            visitor,
-            |text| text.parse().ok().filter(|number: &f64| number.is_finite()),
-            |visitor, number| visitor.visit_f64(number),
-        )
+        let scalar = self.scalar(&visitor)?;
+        match scalar.text.parse::<f64>() {
+            Ok(number) if scalar.plain && number.is_finite() => {
+                visitor.visit_f64(number).map_err(|error: Error| error.of(self.0))
+            }
+            _ => Err(Error::wrong_type(self.0, &visitor)),
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

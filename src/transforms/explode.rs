@@ -98,8 +98,11 @@ fn explode(batch: &RecordBatch, index: usize, schema: &SchemaRef) -> Result<Vec<
         })
         .collect::<Result<Vec<_>>>()?;
     let whole = RecordBatch::try_new(Arc::clone(schema), columns)?;
-    let starts = (0..whole.num_rows()).step_by(BATCH_ROWS);
-    Ok(starts.map(|start| whole.slice(start, BATCH_ROWS.min(whole.num_rows() - start))).collect())
+    // Of even length: a short one at the end would make the steps after it copy rows to fill it up.
+    let count = whole.num_rows().div_ceil(BATCH_ROWS).max(1);
+    let length = whole.num_rows().div_ceil(count).max(1);
+    let starts = (0..whole.num_rows()).step_by(length);
+    Ok(starts.map(|start| whole.slice(start, length.min(whole.num_rows() - start))).collect())
 }
 
 /// The elements of all lists, one after the other. A slice of the values where no NULL list hides

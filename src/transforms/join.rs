@@ -131,7 +131,7 @@ impl JoinKeys {
     pub(super) fn check(step: &mut StepCheck<'_, '_>, key: &Key, right: &Schema, with: &str) -> Option<Self> {
         let left = key.check(step, &["key"]);
         let before = step.check.findings.len();
-        let mut other = StepCheck { check: &mut *step.check, input: right, stream: step.stream };
+        let mut other = StepCheck { check: &mut *step.check, name: step.name, input: right, stream: step.stream };
         let right = key.check(&mut other, &["key"]);
         for finding in step.check.findings.iter_mut().skip(before) {
             finding.message = format!("in `{with}`: {}", finding.message);

@@ -134,6 +134,9 @@ fn first(inputs: Vec<LogicalPlan>) -> Result<LogicalPlan, DataFusionError> {
 pub struct StepCheck<'a, 'c> {
     /// Its place in the file, and where findings go.
     pub check: &'a mut Check<'c>,
+    /// Its name among all steps: `errors/filter-2` is one of the stream `errors`, and where there is
+    /// just the one chain, a step's own name says enough.
+    pub name: &'a str,
     /// The columns that arrive.
     pub input: &'a Schema,
     /// The columns of another stream the step reads; `None` where that one has errors itself.

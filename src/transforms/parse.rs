@@ -81,7 +81,7 @@ impl StepSettings for Parse {
         }
         let schema = Schema::new(columns);
         let operator: Arc<dyn Operator> = Arc::new(ParseOperator(Arc::new(Parser {
-            component: step.check.component.name.text.clone(),
+            component: step.name.to_owned(),
             on_error: step.check.on_error,
             index,
             keep,

@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings, conform};
-use crate::diagnostic::{codes, suggest};
+use crate::diagnostic::{Diagnostic, Span, codes, suggest};
+use crate::expr::query::{self, QueryError};
 use crate::expr::session;
 use crate::schema::{Column, ColumnType, Schema};
 use crate::spec::kind::Settings;
@@ -33,14 +34,14 @@ impl Settings for Sql {
 
 impl StepSettings for Sql {
     fn streams(&self, known: &[&str]) -> Vec<String> {
-        let tables = session::tables(&self.0).unwrap_or_default();
+        let tables = query::tables(&self.0).unwrap_or_default();
         tables.into_iter().filter(|table| table != INPUT && known.contains(&table.as_str())).collect()
     }
 
     fn check(self: Box<Self>, step: &mut StepCheck<'_, '_>) -> Option<CheckedStep> {
-        let tables = match session::tables(&self.0) {
+        let tables = match query::tables(&self.0) {
             Ok(tables) => tables,
-            Err(error) => return report(step, &error, &[]),
+            Err(error) => return report_text(step, &self.0, error),
         };
         let mut schemas = vec![(INPUT.to_owned(), step.input.clone())];
         for table in tables.iter().filter(|table| *table != INPUT) {
@@ -49,7 +50,7 @@ impl StepSettings for Sql {
                 None => {
                     let message = format!("there is no table `{table}`");
                     let span = step.check.word_span(&[], table);
-                    let finding = crate::diagnostic::Diagnostic::new(codes::BAD_SQL, step.check.file, span, message)
+                    let finding = Diagnostic::new(codes::BAD_SQL, step.check.file, span, message)
                         .help("the rows that arrive are the table `stream`; other streams and sources are tables of their names");
                     step.check.findings.push(finding);
                     return None;
@@ -86,12 +87,13 @@ impl StepSettings for Sql {
 /// The engine's message without the names of its error types.
 fn in_user_terms(message: &str) -> String {
     let message = message.replace('\n', " ");
-    let prefixes = ["Schema error: ", "SQL error: ", "Error during planning: ", "ParserError("];
+    let prefixes = ["Schema error: ", "SQL error: ", "Error during planning: ", "This feature is not implemented: "];
     let mut rest = message.as_str();
     while let Some(shorter) = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
         rest = shorter;
     }
-    rest.trim_end_matches(')').trim_matches('"').to_owned()
+    let inner = rest.strip_prefix("ParserError(\"").and_then(|it| it.strip_suffix("\")"));
+    inner.unwrap_or(rest).to_owned()
 }
 
 fn output_schema(step: &mut StepCheck<'_, '_>, plan: &LogicalPlan) -> Option<Schema> {
@@ -118,7 +120,60 @@ fn report(step: &mut StepCheck<'_, '_>, error: &DataFusionError, schemas: &[(Str
     let columns: Vec<&str> = schemas.iter().flat_map(|(_, schema)| schema.names()).collect();
     let help = unknown.as_deref().and_then(|name| suggest::help(name.rsplit('.').next().unwrap_or(name), columns));
     let span = step.check.word_span(&[], unknown.as_deref().unwrap_or(""));
-    let finding = crate::diagnostic::Diagnostic::new(codes::BAD_SQL, step.check.file, span, message).maybe_help(help);
+    let finding = Diagnostic::new(codes::BAD_SQL, step.check.file, span, message).maybe_help(help);
     step.check.findings.push(finding);
     None
+}
+
+/// Reports a text that is no query, at its place in the file if that can be found.
+fn report_text(step: &mut StepCheck<'_, '_>, sql: &str, error: QueryError) -> Option<CheckedStep> {
+    let file = step.check.file;
+    let whole = step.check.span(&[]);
+    let raw = file.text().get(whole.start..whole.end).unwrap_or("");
+    let place = error.at.and_then(|at| in_file(raw, sql, at));
+    let span = place.map_or(whole, |(start, end)| Span::new(whole.start + start, whole.start + end));
+    step.check.findings.push(Diagnostic::new(codes::BAD_SQL, file, span, error.message).maybe_help(error.help));
+    None
+}
+
+/// The word at a byte of a scalar's text, as a range of bytes of the scalar in the file; `None` where
+/// the file has not the same lines (they are folded, or have escapes).
+fn in_file(raw: &str, text: &str, at: usize) -> Option<(usize, usize)> {
+    let (mut line_start, mut written) = (0, 0);
+    for line in text.split('\n') {
+        written += raw.get(written..)?.find(line)?;
+        let in_line = at.checked_sub(line_start)?;
+        if let Some(rest) = line.get(in_line..) {
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let length = if word == 0 { rest.chars().next()?.len_utf8() } else { word };
+            return Some((written + in_line, written + in_line + length));
+        }
+        line_start += line.len() + 1;
+        written += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_messages_lose_their_types() {
+        assert_eq!(in_user_terms("Error during planning: f(Int64)\nis unknown"), "f(Int64) is unknown");
+        assert_eq!(in_user_terms("SQL error: ParserError(\"no number\")"), "no number");
+        assert_eq!(in_user_terms("This feature is not implemented: x"), "x");
+    }
+
+    #[test]
+    fn a_place_in_the_text_is_one_in_the_file() {
+        let found = |raw: &'static str, text: &str, at: &str| {
+            in_file(raw, text, text.find(at).unwrap()).map(|(start, end)| &raw[start..end])
+        };
+        assert_eq!(found("select 'a", "select 'a", "'a"), Some("'"));
+        assert_eq!(found("\"selec a\"", "selec a", "selec"), Some("selec"));
+        let block = "|\n      select a\n\n        form b\n";
+        assert_eq!(found(block, "select a\n\n  form b\n", "form"), Some("form"));
+        assert_eq!(found("select a\n  form b", "select a form b", "form"), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The program as a user meets it.
 
-use crate::support::{Running, TextServer, free_port, run_in, send, stderr, stdout, write};
+use crate::support::{Running, TextServer, free_port, run_in, send, stderr, stdout, streamrun, write};
 
 const WORDCOUNT: &str = r#"name: wordcount
 batch_interval: 200ms
@@ -193,4 +193,104 @@ fn validate_formats() {
     );
     assert_eq!(run_in(folder.path(), &["validate", "unused.yaml"]).status.code(), Some(0));
     assert_eq!(run_in(folder.path(), &["validate", "unused.yaml", "--strict"]).status.code(), Some(78));
+}
+
+#[test]
+fn explain_hides_what_was_filled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "sources: { in: { rows: { values: [a] } } }\ntransforms:\n  - filter: 'value != \"${env:SR_SECRET}\"'\n  - with_columns:\n      shout: upper(\"${env:SR_SECRET}\")\n      sum: length(value) + ${env:SR_NUMBER}\n  - sql: select *, '${env:SR_SECRET}' as secret from stream\nsinks: { out: { discard: {} } }\n";
+    write(folder.path(), "p.yaml", text);
+    let explain = |file: &str| {
+        let mut command = streamrun(&["explain", file]);
+        let output = command.current_dir(folder.path()).env("SR_SECRET", "hunter2").env("SR_NUMBER", "4711").output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let plan = explain("p.yaml");
+    assert!(plan.contains("FilterExec: value@0 != ***"), "{plan}");
+    for hidden in ["hunter2", "HUNTER2", "4711"] {
+        assert!(!plan.contains(hidden), "{plan}");
+    }
+    write(folder.path(), "q.yaml", &text.replace("${env:SR_SECRET}", "open").replace("${env:SR_NUMBER}", "4711"));
+    let plan = explain("q.yaml");
+    assert!(plan.contains("FilterExec: value@0 != open") && plan.contains("4711"), "{plan}");
+}
+
+#[test]
+fn findings_hide_what_was_filled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "sources: { in: { socket: { listen: '${env:SR_SECRET}' } } }\ntransforms:\n  - filter: value == ${env:SR_SECRET} || valeu == 1\n  - parse: { column: '${env:SR_SECRET}', csv: { schema: { a: int } } }\n  - sql: select ${env:SR_SECRET} from stream\nsinks: { out: { discard: {} } }\n";
+    write(folder.path(), "p.yaml", text);
+    let mut command = streamrun(&["validate", "p.yaml"]);
+    let output = command.current_dir(folder.path()).env("SR_SECRET", "hunter2").output().unwrap();
+    let out = stdout(&output);
+    assert!(out.contains("there is no column `...`") && out.contains("`...` is no address"), "{out}");
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn findings_about_a_value_of_the_command_line_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "batch_interval: 1s\nsources: { in: { rows: { values: [a] } } }\nsinks: { out: { discard: {} } }\n";
+    write(folder.path(), "p.yaml", text);
+    let validate = |set: &[&str]| {
+        let set = set.iter().flat_map(|set| ["--set", *set]);
+        let args: Vec<&str> = ["validate", "p.yaml"].into_iter().chain(set).collect();
+        let output = run_in(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(78));
+        stdout(&output)
+    };
+    let out = validate(&["batch_interval=0s", "sources.in.rows.per_batch=x", "engine.x.y=1", "sinks.9.z=1"]);
+    for message in [
+        "`--set batch_interval=0s`: the batch interval must be positive\n--> p.yaml\n",
+        "`--set sources.in.rows.per_batch=x`: expected a whole number, found `x`\n",
+        "`--set engine.x.y=1`: the key `x` is not known here\n",
+        "`--set sinks.9.z=1`: there is no sink `z`\n",
+    ] {
+        assert!(out.contains(message), "{message}\n{out}");
+    }
+    assert!(!out.contains(" | "), "{out}");
+    let out = validate(&["sources.in.rows.password=hunter2"]);
+    assert!(out.contains("`--set sources.in.rows.password=...`: ") && !out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn list_shows_kinds_and_their_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = |names: &[&str]| {
+        let output = run_in(folder.path(), &[&["list"][..], names].concat());
+        assert!(output.status.success(), "{names:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let overview = list(&[]);
+    for part in ["  host, port, listen, format, max_line", "  path (required), format", "\n  split(text, separator)"] {
+        assert!(overview.contains(part), "{part}\n{overview}");
+    }
+    let all = list(&["socket", "parse", "limit", "filter", "csv", "split"]);
+    for part in [
+        "socket (source): lines of text over TCP",
+        "\n  port: whole number from 1 to 65535, optional\n",
+        "\n  max_line: size, default `1MiB`\n",
+        "\n  format: text | json | csv | parquet, optional\n",
+        "\n    on_error: fail | skip, optional\n",
+        "\n  needed: json, or csv, or regex\n",
+        "\n  value: whole number of at least 0\n",
+        "\n  value: expression\n",
+        "\n    schema: mapping of names to type or text, required\n",
+        "split(text, separator) (function): ",
+    ] {
+        assert!(all.contains(part), "{part}\n{all}");
+    }
+    let sources = list(&["sources"]);
+    let (kinds, steps, sinks) = streamrun::plan::kinds();
+    for kind in &kinds {
+        assert!(sources.contains(&format!("{kind} (source): ")), "{sources}");
+    }
+    for kind in kinds.into_iter().chain(steps).chain(sinks) {
+        assert!(list(&[kind]).starts_with(kind));
+    }
+    let output = run_in(folder.path(), &["list", "sockt"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `socket`?"), "{}", stderr(&output));
 }

@@ -1,5 +1,7 @@
 //! Files that mean harm get a finding, never a crash.
 
+use std::time::{Duration, Instant};
+
 use crate::support::{repository, run_in, stdout, write};
 
 fn validate(text: &[u8]) -> (i32, String) {
@@ -52,4 +54,34 @@ fn a_missing_file_and_a_folder_without_pipelines() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "notes.txt", "nothing");
     assert_eq!(run_in(folder.path(), &["validate", "."]).status.code(), Some(2));
+}
+
+/// What takes a second here took minutes where one of them was compared with all the others.
+#[test]
+fn ten_thousand_of_anything_take_seconds() {
+    let many = |each: &dyn Fn(usize) -> String| (1..10_000).map(each).collect::<String>();
+    let source = "sources: { in: { rate: { rows_per_second: 1 } } }\n";
+    let sink = "sinks: { out: { from: s0, discard: {} } }\n";
+    let streams =
+        |each: &dyn Fn(usize) -> String| format!("{source}streams:\n  s0: {{ from: in }}\n{}{sink}", many(each));
+    let chain = |steps: String| format!("{source}transforms: {steps}\nsinks: {{ out: {{ discard: {{}} }} }}\n");
+    let sources = |settings: &dyn Fn(usize) -> String| {
+        let all = many(&|i| format!("  s{i}: {{ {} }}\n", settings(i)));
+        format!("sources:\n  s0: {{ rate: {{ rows_per_second: 1 }} }}\n{all}{sink}")
+    };
+    let cases = [
+        ("steps", chain(format!("\n{}", many(&|_| "  - limit: 1\n".to_owned()))), 0),
+        ("steps on one line", chain(format!("[{}]", many(&|_| "limit: 1, ".to_owned()))), 0),
+        ("a chain of streams", streams(&|i| format!("  s{i}: {{ from: s{}, transforms: [limit: 1] }}\n", i - 1)), 0),
+        ("unknown streams", streams(&|i| format!("  s{i}: {{ from: stream_{i} }}\n")), 78),
+        ("a circle", streams(&|i| format!("  s{i}: {{ from: s{} }}\n", i % 9_999 + 1)), 78),
+        ("sources", sources(&|_| "rate: { rows_per_second: 1 }".to_owned()), 78),
+        ("one port", sources(&|_| "socket: { listen: '0.0.0.0:7000' }".to_owned()), 78),
+    ];
+    for (name, text, code) in cases {
+        let begin = Instant::now();
+        let (exit, out) = validate(text.as_bytes());
+        assert_eq!(exit, code, "{name}: {}", out.chars().take(500).collect::<String>());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{name}: {:?}", begin.elapsed());
+    }
 }

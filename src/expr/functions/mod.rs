@@ -6,6 +6,7 @@
 mod conditions;
 mod conversions;
 mod dates;
+pub(super) mod foreign;
 mod hashes;
 mod json;
 mod lists;

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod dates;
+mod decimals;
 mod digests;
 mod format;
 mod formats;
@@ -36,6 +37,7 @@ pub use dates::{
     Part, add_days, add_seconds, check_unit, date, date_part, from_unix_millis, from_unix_seconds, seconds_between,
     to_unix_millis, to_unix_seconds, truncate,
 };
+pub use decimals::{DecimalOperator, decimal};
 pub use digests::{hash, hex};
 pub use format::{check_template, format};
 pub use formats::{check_format, format_timestamp, parse_date, parse_timestamp};

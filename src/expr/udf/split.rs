@@ -52,7 +52,13 @@ fn by_constant(texts: &StringViewArray, separator: &str) -> Result<ListArray> {
     match separator.as_bytes() {
         [] => cut(texts, characters),
         [byte] => cut(texts, |pieces, row| {
-            between(pieces, row, 1, memchr::memchr_iter(*byte, row.text().as_bytes()));
+            let text = row.text();
+            let mut start = 0;
+            each_position(*byte, text.as_bytes(), |separator| {
+                pieces.push(row, start, separator);
+                start = separator + 1;
+            });
+            pieces.push(row, start, text.len());
         }),
         bytes => {
             let finder = Finder::new(bytes);
@@ -72,6 +78,40 @@ fn between(pieces: &mut Pieces<'_>, row: &Row<'_>, width: usize, separators: imp
         start = separator + width;
     }
     pieces.push(row, start, row.text().len());
+}
+
+/// Calls `found` with every place of a byte in a text. Words are short, so a search for the next one
+/// costs more than looking at 64 bytes at a time.
+#[inline]
+fn each_position(byte: u8, text: &[u8], mut found: impl FnMut(usize)) {
+    for (index, block) in text.chunks(64).enumerate() {
+        let mut bits = match block.first_chunk::<64>() {
+            Some(block) => equal_bytes(byte, block),
+            None => {
+                let mut padded = [!byte; 64];
+                padded.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
+                equal_bytes(byte, &padded)
+            }
+        };
+        while bits != 0 {
+            found(64 * index + bits.trailing_zeros() as usize);
+            bits &= bits - 1;
+        }
+    }
+}
+
+/// A bit for each byte of the block: whether it is that byte.
+#[inline]
+fn equal_bytes(byte: u8, block: &[u8; 64]) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (chunks, _) = block.as_chunks::<8>();
+    chunks.iter().rev().fold(0, |bits, chunk| {
+        let differs = u64::from_le_bytes(*chunk) ^ u64::from_ne_bytes([byte; 8]);
+        // The high bit of each byte that does not differ, then those eight bits side by side.
+        let equal = !(((differs & LOW) + LOW) | differs | LOW);
+        (bits << 8) | ((equal >> 7).wrapping_mul(GATHER) >> 56)
+    })
 }
 
 fn characters(pieces: &mut Pieces<'_>, row: &Row<'_>) {

@@ -83,14 +83,21 @@ fn view(row: &Row<'_>, piece: &str, start: usize) -> u128 {
         let offset = u32::try_from(start).ok().and_then(|start| source.offset.checked_add(start));
         return offset.map_or(0, |offset| make_view(piece.as_bytes(), source.buffer_index, offset));
     }
-    // Twelve bytes at once and a mask are much faster than a copy of `length` bytes.
-    let window = row.text.as_bytes().get(start..).and_then(|rest| rest.first_chunk::<12>());
-    match window {
-        Some([a, b, c, d, e, f, g, h, i, j, k, l]) => {
-            let bytes = [*a, *b, *c, *d, *e, *f, *g, *h, *i, *j, *k, *l, 0, 0, 0, 0];
-            let mask = (1_u128 << (8 * length)) - 1;
-            ((u128::from_le_bytes(bytes) & mask) << 32) | length as u128
-        }
-        None => make_view(piece.as_bytes(), 0, 0),
-    }
+    // Twelve bytes at once and a mask are much faster than a copy of `length` bytes. Near the end of
+    // the text they are its last twelve, shifted.
+    let text = row.text.as_bytes();
+    let window = match text.get(start..).and_then(|rest| rest.first_chunk::<12>()) {
+        Some(window) => number(window),
+        None => match text.last_chunk::<12>() {
+            Some(window) => number(window) >> (8 * (start + 12 - text.len())),
+            None => return make_view(piece.as_bytes(), 0, 0),
+        },
+    };
+    let mask = (1_u128 << (8 * length)) - 1;
+    ((window & mask) << 32) | length as u128
+}
+
+#[inline]
+fn number([a, b, c, d, e, f, g, h, i, j, k, l]: &[u8; 12]) -> u128 {
+    u128::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h, *i, *j, *k, *l, 0, 0, 0, 0])
 }

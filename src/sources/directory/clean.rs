@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::listing::Found;
+
 /// What becomes of a file after its rows are processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum After {
@@ -25,23 +27,34 @@ pub(super) struct Cleaned {
 
 impl After {
     /// Cleans up as far as that works; a file that stays is no reason to fail.
-    pub(super) fn clean(&self, source: &str, files: Vec<PathBuf>) -> Vec<Cleaned> {
+    pub(super) fn clean(&self, source: &str, files: Vec<Found>) -> Vec<Cleaned> {
         files.into_iter().filter_map(|file| self.clean_file(source, file)).collect()
     }
 
-    fn clean_file(&self, source: &str, file: PathBuf) -> Option<Cleaned> {
-        let result = match self {
-            Self::Keep => return None,
-            Self::Archive(folder) => archive(&file, folder).map(Some),
-            Self::Delete => fs::remove_file(&file).map(|()| None),
-        };
-        match result {
-            Ok(archived) => Some(Cleaned { gone: file, archived }),
+    fn clean_file(&self, source: &str, file: Found) -> Option<Cleaned> {
+        if *self == Self::Keep {
+            return None;
+        }
+        match self.take_away(&file) {
+            Ok(archived) => Some(Cleaned { gone: file.path, archived }),
             Err(error) => {
-                let what = if matches!(self, Self::Delete) { "deleted" } else { "archived" };
-                tracing::warn!(source, "the file `{}` was read but cannot be {what}: {error}", file.display());
+                let what = if *self == Self::Delete { "deleted" } else { "archived" };
+                tracing::warn!(source, "the file `{}` was read but cannot be {what}: {error}", file.path.display());
                 None
             }
+        }
+    }
+
+    /// Moves or removes a file; gives where it is then, if anywhere.
+    fn take_away(&self, file: &Found) -> io::Result<Option<PathBuf>> {
+        // What was written since has not been read: to remove it would lose it.
+        if !file.is_unchanged()? {
+            return Err(io::Error::other("it has changed since it was found; it stays, and is not read again"));
+        }
+        match self {
+            Self::Keep => Ok(None),
+            Self::Archive(folder) => archive(&file.path, folder).map(Some),
+            Self::Delete => fs::remove_file(&file.path).map(|()| None),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The running source: which files there are, and how far they are processed.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Start;
@@ -128,11 +130,11 @@ impl DirectorySource {
     }
 
     /// The files up to `end` leave the list.
-    fn take_committed(&mut self, end: u64) -> Vec<PathBuf> {
+    fn take_committed(&mut self, end: u64) -> Vec<Found> {
         let mut done = Vec::new();
         while self.committed < end.min(self.handed) {
             self.committed += 1;
-            done.extend(self.files.pop_front().map(|file| file.path));
+            done.extend(self.files.pop_front());
         }
         done
     }
@@ -182,8 +184,8 @@ impl Source for DirectorySource {
     /// The path, and the files that were taken: `build` leaves these out.
     fn resume_point(&self) -> Offset {
         let open: HashSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
-        let taken: Vec<_> =
-            self.seen.iter().filter(|path| !open.contains(path)).map(|path| path.to_string_lossy()).collect();
+        let taken: Vec<Offset> =
+            self.seen.iter().filter(|path| !open.contains(path)).map(|path| write_path(path)).collect();
         json!({ "path": self.reading.path, "taken": taken })
     }
 
@@ -204,5 +206,20 @@ fn taken(resume: &Offset, path: &str) -> Option<HashSet<PathBuf>> {
         return None;
     }
     let taken = resume.get("taken")?.as_array()?;
-    Some(taken.iter().filter_map(|path| path.as_str().map(PathBuf::from)).collect())
+    Some(taken.iter().filter_map(read_path).collect())
+}
+
+/// A path as a part of an offset: its text, or its bytes where it is not UTF-8.
+fn write_path(path: &Path) -> Offset {
+    match path.to_str() {
+        Some(text) => Offset::from(text),
+        None => serde_json::to_value(path.as_os_str()).unwrap_or_default(),
+    }
+}
+
+fn read_path(written: &Offset) -> Option<PathBuf> {
+    match written.as_str() {
+        Some(text) => Some(PathBuf::from(text)),
+        None => OsString::deserialize(written).ok().map(PathBuf::from),
+    }
 }

@@ -35,6 +35,12 @@ impl Found {
         Ok(Self { path, length: metadata.len(), modified: metadata.modified()? })
     }
 
+    /// Whether the file of that name is still as it was found.
+    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
+        let now = fs::metadata(&self.path)?;
+        Ok(now.len() == self.length && now.modified()? == self.modified)
+    }
+
     /// When it was last changed, in milliseconds since the epoch.
     pub(super) fn modified_millis(&self) -> i64 {
         match self.modified.duration_since(UNIX_EPOCH) {

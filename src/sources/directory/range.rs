@@ -15,6 +15,7 @@ use memchr::{memchr, memrchr};
 
 use super::FILE_COLUMN;
 use super::listing::Found;
+use super::numbering::Numbering;
 use crate::formats::{BATCH_ROWS, BadRows, Decode, Decoded, FormatError, InputFormat, parquet};
 use crate::schema::Schema;
 use crate::sources::block::{Pieces, project};
@@ -66,12 +67,13 @@ impl Decoding {
     /// The blocks of a file, in order.
     pub(super) fn blocks(self: &Arc<Self>, file: &Found) -> Vec<Block> {
         let step = if matches!(self.way, Way::Lines) { self.split_bytes.max(1) } else { u64::MAX };
+        let numbering = Arc::new(Numbering::new(&file.path));
         let mut blocks = Vec::new();
         let mut start = 0;
         while start < file.length {
             let end = start.saturating_add(step).min(file.length);
-            let range =
-                FileRange { decoding: Arc::clone(self), path: file.path.clone(), start, end, length: file.length };
+            let (decoding, numbering) = (Arc::clone(self), Arc::clone(&numbering));
+            let range = FileRange { decoding, numbering, path: file.path.clone(), start, end, length: file.length };
             blocks.push(Block { weight: end - start, content: Arc::new(range) });
             start = end;
         }
@@ -82,6 +84,7 @@ impl Decoding {
 /// The lines of a file that start in a range, or the whole file.
 struct FileRange {
     decoding: Arc<Decoding>,
+    numbering: Arc<Numbering>,
     path: PathBuf,
     start: u64,
     end: u64,
@@ -115,7 +118,9 @@ impl FileRange {
         let mut data = Vec::new();
         read_exactly(&mut file, self.length, &mut data, &self.path)?;
         let decoded = self.decoding.decoder.decode(Bytes::from(data));
-        decoded.map_err(|error| not_of_format(&self.path, self.decoding.format, error))
+        let mut decoded = decoded.map_err(|error| not_of_format(&self.path, self.decoding.format, error))?;
+        self.numbering.locate(&mut decoded.bad_rows, 0);
+        Ok(decoded)
     }
 }
 
@@ -123,6 +128,7 @@ impl FileRange {
 struct Lines {
     file: File,
     path: PathBuf,
+    numbering: Arc<Numbering>,
     decoder: Arc<dyn Decode>,
     format: &'static str,
     chunk_bytes: usize,
@@ -146,6 +152,7 @@ impl Lines {
         Ok(Self {
             file,
             path: range.path.clone(),
+            numbering: Arc::clone(&range.numbering),
             decoder: Arc::clone(&range.decoding.decoder),
             format: range.decoding.format,
             chunk_bytes: range.decoding.chunk_bytes.max(1),
@@ -200,6 +207,15 @@ impl Lines {
         memrchr(b'\n', &self.rest).map(after)
     }
 
+    /// Decodes the piece that `next` stands behind.
+    fn decode(&self, piece: Bytes) -> Result<Decoded, SourceError> {
+        let start = self.next - piece.len() as u64;
+        let decoded = self.decoder.decode(piece);
+        let mut decoded = decoded.map_err(|error| not_of_format(&self.path, self.format, error))?;
+        self.numbering.locate(&mut decoded.bad_rows, start);
+        Ok(decoded)
+    }
+
     fn read_more(&mut self) -> Result<(), SourceError> {
         let filled = self.next + self.rest.len() as u64;
         // As much as there is of a very long line, so that copying it stays linear.
@@ -225,9 +241,7 @@ impl Iterator for Lines {
             return None;
         }
         let piece = self.piece().transpose()?;
-        let decoded = piece.and_then(|bytes| {
-            self.decoder.decode(bytes).map_err(|error| not_of_format(&self.path, self.format, error))
-        });
+        let decoded = piece.and_then(|piece| self.decode(piece));
         self.failed = decoded.is_err();
         Some(decoded)
     }

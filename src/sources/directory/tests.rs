@@ -1,5 +1,4 @@
 use std::fs;
-use std::sync::atomic::Ordering;
 use std::time::{Duration as StdDuration, UNIX_EPOCH};
 
 use arrow::array::AsArray;
@@ -34,9 +33,12 @@ impl Folder {
     }
 
     fn reading(&self, pattern: &str) -> Reading {
+        self.reading_as(pattern, &InputFormat::default())
+    }
+
+    fn reading_as(&self, pattern: &str, format: &InputFormat) -> Reading {
         let path = self.path(pattern).to_str().unwrap().to_owned();
-        let format = InputFormat::default();
-        let decoding = Decoding::new(&format, format.decoder().unwrap());
+        let decoding = Decoding::new(format, format.decoder().unwrap());
         Reading {
             place: Place::parse(&path).unwrap(),
             path,
@@ -127,9 +129,9 @@ async fn young_files_wait() {
     folder.write("a", "a\n", 10);
     let mut source = folder.source(Reading { min_age: 5_000, ..folder.reading("") }).await;
     let mut last = source.start();
-    folder.clock.0.store(14_999, Ordering::SeqCst);
+    folder.clock.turn_to(14_999);
     assert!(next(&mut source, &mut last).await.is_empty());
-    folder.clock.0.store(15_000, Ordering::SeqCst);
+    folder.clock.turn_to(15_000);
     assert_eq!(next(&mut source, &mut last).await, ["a"]);
 }
 
@@ -196,6 +198,88 @@ async fn processed_files_are_archived_or_deleted() {
     let mut last = source.start();
     assert_eq!(next(&mut source, &mut last).await, ["b"]);
     assert!(!folder.path("b.txt").exists());
+}
+
+#[tokio::test]
+async fn what_was_written_after_the_reading_is_not_cleaned_up() {
+    let folder = Folder::new();
+    for (after, name) in [(After::Delete, "a"), (After::Archive(folder.path("done")), "b")] {
+        for (text, second) in [("two lines\n", 10), ("once\n", 20)] {
+            folder.write(name, "once\n", 10);
+            let mut source = folder.source(Reading { after: after.clone(), ..folder.reading(name) }).await;
+            let (start, end) = (source.start(), source.latest(ALL).await.unwrap());
+            assert_eq!(texts(&source.read(&start, &end).await.unwrap()), ["once"]);
+            folder.write(name, text, second);
+            source.commit(&end).await.unwrap();
+            assert_eq!(fs::read_to_string(folder.path(name)).unwrap(), text);
+            assert_eq!(source.latest(ALL).await.unwrap(), end);
+        }
+    }
+    assert!(!folder.path("done").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn resumed_sources_know_names_that_are_not_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = Folder::new();
+    let write = |name: &[u8]| fs::write(folder.folder.path().join(OsStr::from_bytes(name)), name).unwrap();
+    write(b"a\xFE");
+    write(b"a\xFF");
+    write("ä".as_bytes());
+    let mut source = folder.source(folder.reading("")).await;
+    let mut last = source.start();
+    let mut lines = next(&mut source, &mut last).await;
+    lines.sort();
+    assert_eq!(lines, ["a\u{FFFD}", "a\u{FFFD}", "ä"]);
+    write(b"b\xFF");
+    let resume = serde_json::from_str(&source.resume_point().to_string()).unwrap();
+    let mut resumed = folder.start(folder.reading(""), Start::Earliest, Some(&resume)).await;
+    let mut last = resumed.start();
+    assert_eq!(next(&mut resumed, &mut last).await, ["b\u{FFFD}"]);
+    assert!(next(&mut resumed, &mut last).await.is_empty());
+}
+
+/// The reasons of the bad rows of all pieces.
+async fn reasons(source: &mut DirectorySource) -> Vec<String> {
+    let (start, end) = (source.start(), source.latest(ALL).await.unwrap());
+    let mut reasons = Vec::new();
+    for block in source.read(&start, &end).await.unwrap() {
+        for piece in block.content.open(&[0]).unwrap() {
+            reasons.extend(piece.unwrap().bad_rows.samples.into_iter().map(|row| row.reason));
+        }
+    }
+    reasons
+}
+
+#[tokio::test]
+async fn bad_rows_tell_their_file_and_line() {
+    let folder = Folder::new();
+    let bad = [1, 2, 9, 40, 99];
+    let line = |number| if bad.contains(&number) { "x\n".to_owned() } else { format!("{{\"a\":{number}}}\n") };
+    folder.write("a", &(1..100).map(line).collect::<String>(), 10);
+    let json = serde_json::from_value(serde_json::json!({ "json": { "schema": { "a": "long" } } })).unwrap();
+    for (split_bytes, chunk_bytes) in [(u64::MAX, 1 << 20), (u64::MAX, 7), (100, 30), (1, 1)] {
+        let mut reading = folder.reading_as("", &json);
+        let decoding = Arc::get_mut(&mut reading.decoding).unwrap();
+        (decoding.split_bytes, decoding.chunk_bytes) = (split_bytes, chunk_bytes);
+        let reasons = reasons(&mut folder.source(reading).await).await;
+        let places: Vec<&str> = reasons.iter().map(|reason| reason.split(": ").next().unwrap()).collect();
+        let path = folder.path("a");
+        assert_eq!(places, bad.map(|line| format!("line {line} of `{}`", path.display())), "{split_bytes}");
+    }
+
+    let folder = Folder::new();
+    folder.write("a", "a,b\n1,\"two\nlines\"\n\nx,1\n2,\"y\n", 10);
+    let csv = serde_json::json!({ "csv": { "schema": { "a": "int", "b": "string" } } });
+    let reading = folder.reading_as("", &serde_json::from_value(csv).unwrap());
+    let mut reasons = reasons(&mut folder.source(reading).await).await;
+    reasons.sort();
+    let path = folder.path("a");
+    let expected = ["line 5 of `PATH`: column `a`: no int: `x`", "line 6 of `PATH`: a quote is opened and not closed"];
+    assert_eq!(reasons, expected.map(|reason| reason.replace("PATH", path.to_str().unwrap())));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::connection::{End, Rules, receive};
+use super::{keepalive, tls};
 use crate::sources::SourceError;
 use crate::sources::receiver::BlockSender;
 
@@ -19,6 +20,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// With `--available-now` a server that is not there after this time is an error.
 const PATIENCE: Duration = Duration::from_secs(10);
+const SPEAKS_TLS: &str = "speaks TLS: set `tls`; `tls: {}` if the system trusts its certificate";
 
 type Stream = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -56,14 +58,8 @@ impl Client {
                     if outcome.received {
                         (pause, warned) = (first_pause, false);
                     }
-                    match outcome.end {
-                        End::Stopped => return Ok(()),
-                        End::LongLine(error) => return Err(error),
-                        End::Closed if self.available_now => return Ok(()),
-                        End::Closed => self.warn(&mut warned, "closed the connection; connecting again"),
-                        End::Broken(error) => {
-                            self.warn(&mut warned, &format!("broke the connection ({error}); connecting again"));
-                        }
+                    if let Some(ended) = self.after(outcome.end, &mut warned) {
+                        return ended;
                     }
                 }
                 Err(error) if self.available_now && since.elapsed() >= PATIENCE => {
@@ -81,12 +77,35 @@ impl Client {
         }
     }
 
+    /// What a connection's end means for the source: its end, or `None` to connect again.
+    fn after(&self, end: End, warned: &mut bool) -> Option<Result<(), SourceError>> {
+        match end {
+            End::Stopped => return Some(Ok(())),
+            End::LongLine(error) => return Some(Err(error)),
+            End::Closed if self.available_now => return Some(Ok(())),
+            End::Tls if self.available_now => {
+                return Some(Err(SourceError::Settings(format!("{}:{} {SPEAKS_TLS}", self.host, self.port))));
+            }
+            End::Closed => self.warn(warned, "closed the connection; connecting again"),
+            End::Tls => self.warn(warned, SPEAKS_TLS),
+            End::Broken(error) => {
+                let error = tls::explain_to_client(error);
+                self.warn(warned, &format!("broke the connection ({error}); connecting again"));
+            }
+        }
+        None
+    }
+
     async fn connect(&self) -> io::Result<Stream> {
         let connect = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            keepalive::watch(&stream, &self.rules.name);
             let stream: Stream = match &self.tls {
                 None => Box::new(stream),
-                Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+                Some((connector, name)) => match connector.connect(name.clone(), stream).await {
+                    Ok(stream) => Box::new(stream),
+                    Err(error) => return Err(tls::explain_to_client(error)),
+                },
             };
             Ok::<Stream, io::Error>(stream)
         };

@@ -19,6 +19,8 @@ pub(super) const BLOCK_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 64 << 10;
 /// Below this much room, reading goes on in a fresh buffer.
 const LEAST_ROOM: usize = 4 << 10;
+/// This much of a line that is too long is shown.
+const SHOWN_BYTES: usize = 200;
 
 /// How lines are received, the same for all connections of a source.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(super) enum End {
     Closed,
     /// The connection broke. A line that was cut off by that is dropped.
     Broken(io::Error),
+    /// What came is no text but the beginning of TLS; nothing of it is taken.
+    Tls,
     /// The source was stopped.
     Stopped,
     /// A line is too long, and that is an error.
@@ -82,8 +86,6 @@ struct Lines<'a> {
     deadline: Option<Instant>,
     /// The size of the last block: what the next one will need.
     last_block: usize,
-    /// How many lines were dropped.
-    dropped: u64,
     received: bool,
 }
 
@@ -97,7 +99,6 @@ impl<'a> Lines<'a> {
             skipping: false,
             deadline: None,
             last_block: 0,
-            dropped: 0,
             received: false,
         }
     }
@@ -127,6 +128,7 @@ impl<'a> Lines<'a> {
                     self.finish(sender).await;
                     return End::Closed;
                 }
+                Some(Ok(_)) if !self.received && is_tls(&self.buffer) => return End::Tls,
                 Some(Ok(_)) => {
                     self.received = true;
                     if let Err(error) = self.look(sender).await {
@@ -170,7 +172,9 @@ impl<'a> Lines<'a> {
                     self.rules.max_line
                 )));
             }
-            self.count_dropped();
+            let end = memchr(b'\n', &self.buffer).unwrap_or(self.buffer.len()).min(SHOWN_BYTES);
+            let reason = format!("the line is longer than {} (`max_line`)", self.rules.max_line);
+            sender.send_bad(self.buffer.get(..end).unwrap_or_default(), reason).await;
             if !self.skip_line() {
                 return Ok(());
             }
@@ -197,15 +201,6 @@ impl<'a> Lines<'a> {
         end.is_some()
     }
 
-    fn count_dropped(&mut self) {
-        self.dropped += 1;
-        // Often enough to be noticed, and never a flood.
-        if self.dropped.is_power_of_two() {
-            let (dropped, max_line) = (self.dropped, self.rules.max_line);
-            tracing::warn!(source = %self.rules.name, dropped, "dropped a line longer than {max_line} (`max_line`)");
-        }
-    }
-
     fn is_due(&self) -> bool {
         self.complete > 0
             && (self.buffer.len() >= self.rules.block_bytes
@@ -229,6 +224,12 @@ impl<'a> Lines<'a> {
         self.complete = self.buffer.len();
         self.cut(sender).await;
     }
+}
+
+/// Whether bytes start as a TLS connection does: with a greeting, or with an alert from a server that
+/// waited for one.
+fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, 3, 0..=4, ..])
 }
 
 async fn send(block: Bytes, sender: &BlockSender) {
@@ -269,7 +270,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::formats::InputFormat;
+    use crate::formats::{BadRows, InputFormat};
     use crate::sources::receiver::{self, ReceiverSource, testing};
     use crate::sources::{Offset, Source};
 
@@ -325,6 +326,37 @@ mod tests {
             let (lines, _) = receive_all(&writes, &rules()).await;
             assert_eq!(lines, ["0123456789abcdef", "ok", "end"], "{size}");
         }
+    }
+
+    #[tokio::test]
+    async fn long_lines_are_counted_in_their_batch() {
+        let (context, _) = testing::context();
+        let (sender, receiver) = receiver::channel(&context);
+        let mut source = receiver.run(InputFormat::default().decoder().unwrap(), None, std::future::pending());
+        let mut bytes = b"ok\n0123456789abcdefg\n0123456789abcdefghi\nend\n".as_slice();
+        receive(&mut bytes, &sender, &rules()).await;
+        let end = source.latest(testing::ALL).await.unwrap();
+        let mut bad_rows = BadRows::default();
+        for block in source.read(&Offset::from(0), &end).await.unwrap() {
+            for piece in block.content.open(&[0]).unwrap() {
+                bad_rows.merge(piece.unwrap().bad_rows);
+            }
+        }
+        assert_eq!(bad_rows.count, 2);
+        assert_eq!(bad_rows.samples[0].raw, b"0123456789abcdefg".as_slice());
+        assert_eq!(bad_rows.samples[0].reason, "the line is longer than 16B (`max_line`)");
+        assert_eq!(received(&mut source).await, ["ok", "end"]);
+    }
+
+    #[tokio::test]
+    async fn tls_is_no_text() {
+        for bytes in [b"\x16\x03\x01\x02\x00\n".as_slice(), b"\x15\x03\x03\x00\x02\x02\x0a"] {
+            let (lines, outcome) = receive_all(&[bytes], &rules()).await;
+            assert!(lines.is_empty());
+            assert!(matches!(outcome, Outcome { end: End::Tls, received: false }));
+        }
+        let (lines, _) = receive_all(&[b"ok\n", b"\x16\x03\x01\n"], &rules()).await;
+        assert_eq!(lines, ["ok", "\x16\x03\x01"]);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{End, Rules, receive};
+use super::{keepalive, tls};
 use crate::sources::SourceError;
 use crate::sources::receiver::BlockSender;
 
@@ -69,6 +70,7 @@ impl Server {
     /// long where that is an error.
     async fn serve(self, stream: TcpStream, peer: SocketAddr, sender: BlockSender) -> Result<(), SourceError> {
         let name = &self.rules.name;
+        keepalive::watch(&stream, name);
         let mut stop = sender.clone();
         let opened = tokio::select! {
             biased;
@@ -83,9 +85,17 @@ impl Server {
             }
         };
         tracing::debug!(source = %name, %peer, "a client connected");
+        let _connected = sender.client();
         match receive(&mut stream, &sender, &self.rules).await.end {
             End::LongLine(error) => return Err(error),
-            End::Broken(error) => tracing::warn!(source = %name, %peer, "the connection broke: {error}"),
+            End::Broken(error) => {
+                let error = tls::explain_to_server(error);
+                tracing::warn!(source = %name, %peer, "the connection broke: {error}");
+            }
+            End::Tls => {
+                let message = "a client speaks TLS, and this source does not: set `tls` here, or switch it off there";
+                tracing::warn!(source = %name, %peer, "{message}");
+            }
             End::Closed => tracing::debug!(source = %name, %peer, "the client closed the connection"),
             End::Stopped => {}
         }
@@ -95,7 +105,8 @@ impl Server {
     async fn open(&self, stream: TcpStream) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
         let Some(acceptor) = &self.tls else { return Ok(Box::new(stream)) };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(accepted) => Ok(Box::new(accepted?)),
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(tls::explain_to_server(error)),
             Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
         }
     }

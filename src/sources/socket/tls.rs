@@ -1,5 +1,6 @@
 //! TLS for both roles of a socket.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore, ServerConfig,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::diagnostic::codes;
@@ -104,6 +107,60 @@ pub(super) fn acceptor(settings: &Tls) -> Result<TlsAcceptor, SourceError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// A client's error with what to do about it, where that is known.
+pub(super) fn explain_to_client(error: io::Error) -> io::Error {
+    explain(error, |error| match error {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            Some("the server's certificate is not trusted: set `tls.ca` to a PEM file with the one that signed it")
+        }
+        TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => Some("the server's certificate has another name: set `tls.server_name`"),
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Some("the server does not speak TLS: switch it on there, or remove `tls` here")
+        }
+        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
+            Some("the server asks for a certificate: set `tls.cert` and `tls.key`")
+        }
+        TlsError::AlertReceived(alert) if is_distrust(*alert) => {
+            Some("the server does not trust the certificate of `tls.cert`: it needs the one that signed it")
+        }
+        _ => None,
+    })
+}
+
+/// A server's error with what to do about it, where that is known.
+pub(super) fn explain_to_server(error: io::Error) -> io::Error {
+    explain(error, |error| match error {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            Some("the client's certificate is not trusted: `tls.ca` must have the one that signed it")
+        }
+        TlsError::NoCertificatesPresented => {
+            Some("the client has no certificate: give it one, or remove `tls.ca`, which asks for it")
+        }
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Some("the client does not speak TLS: switch it on there, or remove `tls` here")
+        }
+        TlsError::AlertReceived(alert) if is_distrust(*alert) => {
+            Some("the client does not trust the certificate of `tls.cert`: it needs the one that signed it")
+        }
+        _ => None,
+    })
+}
+
+fn is_distrust(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(alert, Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown)
+}
+
+fn explain(error: io::Error, help: fn(&TlsError) -> Option<&'static str>) -> io::Error {
+    let help = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()).and_then(help);
+    match help {
+        Some(help) => io::Error::new(error.kind(), format!("{help} ({error})")),
+        None => error,
+    }
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -152,7 +209,7 @@ fn wrong(message: impl std::fmt::Display) -> SourceError {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
 
@@ -186,6 +243,40 @@ mod tests {
         };
         let ((), text) = tokio::join!(serve, connect);
         assert_eq!(text, "hello\n");
+    }
+
+    /// Why the client does not want to speak with a server.
+    async fn refusal(client: &Tls, serve: impl AsyncFnOnce(DuplexStream)) -> String {
+        let (connector, name) = connector(client, "localhost").unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (connected, ()) = tokio::join!(connector.connect(name, near), serve(far));
+        explain_to_client(connected.err().unwrap()).to_string()
+    }
+
+    #[tokio::test]
+    async fn a_failed_handshake_says_what_to_set() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [server, other] = folders.each_ref().map(|folder| settings(folder.path()));
+        let acceptor = acceptor(&Tls { ca: None, ..server.clone() }).unwrap();
+        let client = Tls { ca: other.cert, cert: None, key: None, server_name: None };
+        let untrusted = refusal(&client, async |far| drop(acceptor.accept(far).await)).await;
+        assert!(untrusted.contains("set `tls.ca`"), "{untrusted}");
+
+        let named = Tls { ca: server.cert, server_name: Some("example.org".to_owned()), ..client.clone() };
+        let misnamed = refusal(&named, async |far| drop(acceptor.accept(far).await)).await;
+        assert!(misnamed.contains("set `tls.server_name`") && misnamed.contains("localhost"), "{misnamed}");
+
+        let plain = refusal(&client, async |mut far| far.write_all(b"hello\n").await.unwrap()).await;
+        assert!(plain.starts_with("the server does not speak TLS"), "{plain}");
+
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        near.write_all(b"hello\n").await.unwrap();
+        let error = explain_to_server(acceptor.accept(far).await.err().unwrap()).to_string();
+        assert!(error.starts_with("the client does not speak TLS"), "{error}");
+
+        let alert = io::Error::other(TlsError::AlertReceived(AlertDescription::UnknownCA));
+        let error = explain_to_server(alert).to_string();
+        assert!(error.starts_with("the client does not trust the certificate of `tls.cert`"), "{error}");
     }
 
     #[test]
