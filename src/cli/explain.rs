@@ -37,6 +37,10 @@ pub(super) fn explain(args: &ExplainArgs) -> u8 {
         print_error(&format!("streamrun: `{}` is no code and no file{help}\n", args.what));
         return USAGE;
     }
+    if path.is_dir() {
+        print_error(&format!("streamrun: {} is a folder; name one of the files in it\n", path.display()));
+        return USAGE;
+    }
     explain_file(path, args)
 }
 

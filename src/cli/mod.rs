@@ -16,11 +16,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::engine::Runtime;
 use crate::engine::clock::SystemClock;
 use crate::sinks::Terminal;
+use crate::testing;
 
 pub use list::function_tables;
 
@@ -125,9 +127,24 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Schema) => schema::schema(),
         Some(Command::List(args)) => list::list(args),
-        None => run::run(&cli.run),
+        None => run_file(&cli.run),
     };
     ExitCode::from(code)
+}
+
+/// Runs what is a pipeline, and says what to do with anything else.
+fn run_file(args: &RunArgs) -> u8 {
+    let Some(file) = &args.file else {
+        let message = "a pipeline file, or a folder with pipelines, must be named";
+        let _ = Cli::command().error(ErrorKind::MissingRequiredArgument, message).print();
+        return USAGE;
+    };
+    if testing::is_test_file(file) && file.is_file() {
+        let shown = file.display();
+        print_error(&format!("streamrun: {shown} is a test file: run it with `streamrun test {shown}`\n"));
+        return USAGE;
+    }
+    run::run(args)
 }
 
 /// The threads of the process: few that wait, and `workers` that compute.

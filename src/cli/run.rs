@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::terminal::{Screen, start_log};
-use super::{DONE, FAILED, INVALID, RunArgs, Threads, USAGE, feed, print_error};
+use super::{DONE, FAILED, INVALID, LogFormat, RunArgs, Threads, USAGE, feed};
 use crate::diagnostic::render::{self, Format, Report};
-use crate::diagnostic::{Diagnostic, has_errors, suggest};
+use crate::diagnostic::{Diagnostic, Severity, has_errors, suggest};
 use crate::engine::RunError;
 use crate::job::supervisor::{Failure, Settings, Signal, pipeline_files, supervise};
 use crate::job::{self, OnProgress, Options};
@@ -23,39 +23,84 @@ const SAME_STOP: Duration = Duration::from_millis(100);
 /// Runs the pipelines of a path; the exit code.
 pub(super) fn run(args: &RunArgs) -> u8 {
     let Some(path) = &args.file else { return USAGE };
+    let screen = Screen::new(!args.quiet && args.log_format == LogFormat::Text);
+    let console = Console { screen: screen.clone(), format: args.log_format };
+    start_log(&screen, args.log_format, (!args.quiet).then_some(args.verbose));
     if let Some(message) = no_such_file(path) {
-        print_error(&message);
+        console.fail(&message);
         return USAGE;
     }
     if !args.rest.is_empty() {
-        print_error(
-            "streamrun: one file or folder is run at a time; put the files into one folder to run them together\n",
-        );
+        console.fail("one file or folder is run at a time; put the files into one folder to run them together");
         return USAGE;
     }
-    let (plans, findings) = load(path, args);
-    show(&findings);
-    if has_errors(&findings) {
+    let loaded = Loaded::from(path, args);
+    console.show(&loaded.findings);
+    if has_errors(&loaded.findings) {
         return INVALID;
     }
-    if plans.is_empty() {
-        print_error(&format!("streamrun: there is no pipeline (*.yaml) in {}\n", path.display()));
+    if loaded.plans.is_empty() {
+        console.fail(&format!("there is no pipeline (*.yaml) in {}", path.display()));
         return USAGE;
     }
-    let screen = Screen::new(!args.quiet && args.log_format == super::LogFormat::Text);
-    start_log(&screen, args.log_format, (!args.quiet).then_some(args.verbose));
-    let workers = plans.iter().map(|(_, plan)| parallelism(plan)).max().unwrap_or(1);
+    let workers = loaded.plans.iter().map(|(_, plan)| parallelism(plan)).max().unwrap_or(1);
     let threads = match Threads::start(workers) {
         Ok(threads) => threads,
         Err(error) => {
-            print_error(&format!("streamrun: cannot start threads: {error}\n"));
+            console.fail(&format!("cannot start threads: {error}"));
             return FAILED;
         }
     };
-    let code = threads.io.block_on(run_plans(args, plans, &screen, &threads));
+    screen.begin();
+    let code = threads.io.block_on(run_plans(args, loaded.plans, &console, &threads));
     screen.finish();
     threads.shut_down();
     code
+}
+
+/// Where messages go that are no log lines: in a log of JSON they are events, so that all of it is JSON.
+#[derive(Clone)]
+struct Console {
+    screen: Screen,
+    format: LogFormat,
+}
+
+impl Console {
+    /// Says why nothing runs.
+    fn fail(&self, message: &str) {
+        match self.format {
+            LogFormat::Text => self.screen.print_error(&format!("streamrun: {message}\n")),
+            LogFormat::Json => tracing::error!("{message}"),
+        }
+    }
+
+    /// Prints findings.
+    fn show(&self, findings: &[Diagnostic]) {
+        if findings.is_empty() {
+            return;
+        }
+        let mut findings = findings.to_vec();
+        crate::diagnostic::sort(&mut findings);
+        if self.format == LogFormat::Json {
+            findings.iter().for_each(log_finding);
+            return;
+        }
+        let mut files: Vec<String> = findings.iter().map(|finding| finding.file.name().to_owned()).collect();
+        files.dedup();
+        let report = Report { findings: &findings, files: &files, color: super::color(&std::io::stderr()) };
+        self.screen.print_error(&render::render(&report, Format::Human));
+    }
+}
+
+/// A finding as one event of the log.
+fn log_finding(finding: &Diagnostic) {
+    let (code, severity, message) = (finding.code.name(), finding.severity.name(), finding.message.as_str());
+    let (file, help) = (finding.file.name(), finding.help.as_deref());
+    let (line, column) = finding.position().map(|position| (position.line, position.column)).unzip();
+    match finding.severity {
+        Severity::Error => tracing::error!(code, severity, file, line, column, help, "{message}"),
+        Severity::Warning => tracing::warn!(code, severity, file, line, column, help, "{message}"),
+    }
 }
 
 /// A path that is not there may be a mistyped subcommand.
@@ -65,37 +110,47 @@ fn no_such_file(path: &Path) -> Option<String> {
     }
     let word = path.to_string_lossy();
     let command = suggest::nearest(&word, ["validate", "test", "explain", "schema", "list", "help"]);
-    let help = command.map_or_else(String::new, |command| format!("\nhelp: did you mean `streamrun {command}`?"));
-    Some(format!("streamrun: there is no file {}{help}\n", path.display()))
+    let help = command.map_or_else(String::new, |command| format!("; did you mean `streamrun {command}`?"));
+    Some(format!("there is no file {}{help}", path.display()))
 }
 
-fn load(path: &Path, args: &RunArgs) -> (Vec<(PathBuf, Plan)>, Vec<Diagnostic>) {
-    let mut findings = Vec::new();
-    let mut plans = Vec::new();
-    for file in pipeline_files(path) {
-        if let Some(plan) = job::load(&file, &args.overrides, &mut findings) {
-            plans.push((file, plan));
+/// The pipelines of a path, and what there is to say before they run.
+struct Loaded {
+    plans: Vec<(PathBuf, Plan)>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// In a folder that is followed, the files without errors run; the supervisor says what is wrong
+    /// with the others, and starts them when they are corrected.
+    fn from(path: &Path, args: &RunArgs) -> Self {
+        let (mut plans, mut findings, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for file in pipeline_files(path) {
+            let mut found = Vec::new();
+            match job::load(&file, &args.overrides, &mut found) {
+                Some(plan) => {
+                    plans.push((file, plan));
+                    findings.append(&mut found);
+                }
+                None => errors.append(&mut found),
+            }
         }
+        if plans.is_empty() || !follows(args) || !path.is_dir() {
+            findings.append(&mut errors);
+        }
+        Self { plans, findings }
     }
-    (plans, findings)
 }
 
-fn show(findings: &[Diagnostic]) {
-    if findings.is_empty() {
-        return;
-    }
-    let mut files: Vec<String> = findings.iter().map(|finding| finding.file.name().to_owned()).collect();
-    files.sort();
-    files.dedup();
-    let mut findings = findings.to_vec();
-    crate::diagnostic::sort(&mut findings);
-    let report = Report { findings: &findings, files: &files, color: super::color(&std::io::stderr()) };
-    print_error(&render::render(&report, Format::Human));
+/// Whether changes of the files are followed.
+fn follows(args: &RunArgs) -> bool {
+    !args.no_reload && !args.available_now
 }
 
-async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen, threads: &Threads) -> u8 {
+async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, console: &Console, threads: &Threads) -> u8 {
+    let screen = &console.screen;
     if let Err(message) = start_feed(args, &plans).await {
-        print_error(&format!("streamrun: {message}\n"));
+        console.fail(&message);
         return USAGE;
     }
     for (file, plan) in &plans {
@@ -105,11 +160,14 @@ async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen,
         path: args.file.clone().unwrap_or_default(),
         overrides: args.overrides.clone(),
         options: Options { batches: args.batches, run_for: args.run_for, on_progress: Some(on_progress(screen)) },
-        reload: !args.no_reload && !args.available_now,
-        show_findings: Arc::new(show),
+        reload: follows(args),
+        show_findings: {
+            let console = console.clone();
+            Arc::new(move |findings: &[Diagnostic]| console.show(findings))
+        },
     };
     let runtime = threads.runtime(Arc::new(screen.clone()), args.available_now);
-    match supervise(settings, plans, runtime, signals()).await {
+    match supervise(settings, plans, runtime, signals(console.clone())).await {
         Ok(summary) => {
             screen.finish();
             tracing::info!(
@@ -121,7 +179,7 @@ async fn run_plans(args: &RunArgs, plans: Vec<(PathBuf, Plan)>, screen: &Screen,
             DONE
         }
         Err(Failure::Invalid(findings)) => {
-            show(&findings);
+            console.show(&findings);
             INVALID
         }
         Err(Failure::Run(pipeline, error)) if reader_is_gone(&error) => {
@@ -166,7 +224,7 @@ async fn start_feed(args: &RunArgs, plans: &[(PathBuf, Plan)]) -> Result<(), Str
 }
 
 /// SIGTERM and Ctrl-C stop, SIGHUP looks at the files; a second stop ends the process at once.
-fn signals() -> mpsc::Receiver<Signal> {
+fn signals(console: Console) -> mpsc::Receiver<Signal> {
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
@@ -190,7 +248,7 @@ fn signals() -> mpsc::Receiver<Signal> {
                     continue;
                 }
                 if stopping.is_some() {
-                    print_error("streamrun: stopped at once\n");
+                    console.fail("stopped at once");
                     #[expect(clippy::exit, reason = "the user asked twice")]
                     std::process::exit(i32::from(FAILED));
                 }

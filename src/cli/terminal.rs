@@ -17,17 +17,29 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// With a status line, if standard error is a terminal and `status` is wanted.
+    /// With a status line, if standard error is a terminal and `status` is wanted. It is there from the
+    /// first [`Screen::begin`] on.
     pub(super) fn new(status: bool) -> Self {
         let status = (status && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
                 bar.set_style(style);
             }
-            bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
         Self { status }
+    }
+
+    /// Shows the status line.
+    pub(super) fn begin(&self) {
+        if let Some(bar) = &self.status {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
+    }
+
+    /// Prints to standard error.
+    pub(super) fn print_error(&self, text: &str) {
+        self.above(|| super::print_error(text));
     }
 
     /// Whether there is a status line.
@@ -67,14 +79,17 @@ impl Terminal for Screen {
     }
 }
 
-/// A log line goes to standard error in one piece.
+/// A log line goes to standard error in one piece. Where nobody reads it, the pipeline runs on.
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.above(|| std::io::stderr().lock().write(bytes))
+        self.above(|| {
+            let _ = std::io::stderr().lock().write_all(bytes);
+        });
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().lock().flush()
+        Ok(())
     }
 }
 
@@ -96,7 +111,7 @@ pub(super) fn start_log(screen: &Screen, format: LogFormat, verbosity: Option<u8
     };
     let filter =
         EnvFilter::builder().with_env_var("STREAMRUN_LOG").try_from_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone()).log_internal_errors(false);
     let ansi = super::color(&std::io::stderr());
     let started = match format {
         LogFormat::Text => log.with_ansi(ansi).with_target(false).try_init(),
@@ -104,4 +119,16 @@ pub(super) fn start_log(screen: &Screen, format: LogFormat, verbosity: Option<u8
     };
     // Only a second start in one process fails, and then there is a log.
     drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_is_taken_whole_whoever_reads_it() {
+        let mut screen = Screen::new(false);
+        assert_eq!(screen.write(b"").unwrap(), 0);
+        assert!(screen.flush().is_ok());
+    }
 }

@@ -1,6 +1,6 @@
 //! `streamrun test`: runs the tests beside pipelines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,7 +11,7 @@ use crate::testing::{self, report};
 
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
-    /// `*.test.yaml` files, or folders with such files in or below them
+    /// `*.test.yaml` files, pipelines with such a file beside them, folders or patterns
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// How results are printed
@@ -21,11 +21,12 @@ pub(super) struct TestArgs {
 
 /// Runs every test file; the exit code.
 pub(super) fn test(args: &TestArgs) -> u8 {
-    if let Some(path) = args.paths.iter().find(|path| !path.exists()) {
+    let paths: Vec<PathBuf> = args.paths.iter().flat_map(|path| expand(path)).collect();
+    if let Some(path) = paths.iter().find(|path| !path.exists()) {
         print_error(&format!("streamrun: there is no file {}\n", path.display()));
         return USAGE;
     }
-    let files = testing::find(&args.paths);
+    let files = testing::find(&paths);
     if files.is_empty() {
         print_error("streamrun: there are no tests (*.test.yaml) at the given paths\n");
         return USAGE;
@@ -60,4 +61,14 @@ pub(super) fn test(args: &TestArgs) -> u8 {
     };
     threads.shut_down();
     code
+}
+
+/// The files that a pattern matches; anything else, and a pattern that matches nothing, as it is.
+fn expand(path: &Path) -> Vec<PathBuf> {
+    let found: Vec<PathBuf> = if path.exists() {
+        Vec::new()
+    } else {
+        glob::glob(&path.to_string_lossy()).into_iter().flatten().flatten().collect()
+    };
+    if found.is_empty() { vec![path.to_path_buf()] } else { found }
 }

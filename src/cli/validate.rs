@@ -1,18 +1,19 @@
 //! `streamrun validate`: checks pipelines without running them.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{DONE, INVALID, USAGE, print, print_error};
 use crate::diagnostic::render::{self, Format, Report};
-use crate::diagnostic::{Diagnostic, Severity, has_errors, sort};
-use crate::job;
+use crate::diagnostic::{Diagnostic, Severity, Span, has_errors, sort};
 use crate::job::supervisor::is_pipeline;
+use crate::{job, spec, testing};
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Pipeline files, folders (with the folders in them) or patterns such as `pipelines/*.yaml`
+    /// Pipeline and test files, folders (with the folders in them) or patterns such as `pipelines/*.yaml`
     #[arg(required = true)]
     paths: Vec<String>,
     /// How findings are printed
@@ -44,11 +45,7 @@ pub(super) fn validate(args: &ValidateArgs) -> u8 {
     }
     files.sort();
     files.dedup();
-    let mut findings: Vec<Diagnostic> = Vec::new();
-    for file in &files {
-        // The plan itself is not needed.
-        let _ = job::load(file, &args.overrides, &mut findings);
-    }
+    let mut findings = check(&files, &args.overrides);
     if args.strict {
         findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
     }
@@ -57,6 +54,36 @@ pub(super) fn validate(args: &ValidateArgs) -> u8 {
     let report = Report { findings: &findings, files: &names, color: super::color(&std::io::stdout()) };
     print(&render::render(&report, args.format));
     if has_errors(&findings) { INVALID } else { DONE }
+}
+
+/// All that is wrong with pipelines and test files.
+fn check(files: &[PathBuf], overrides: &[(String, String)]) -> Vec<Diagnostic> {
+    let (tests, pipelines): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        files.iter().partition(|file| testing::is_test_file(file) && !file.is_dir());
+    let mut findings: Vec<Diagnostic> = Vec::new();
+    for pipeline in pipelines {
+        // The plan itself is not needed.
+        let _ = job::load(pipeline, overrides, &mut findings);
+    }
+    for test in tests {
+        let mut found = Vec::new();
+        testing::check_file(test, &mut found);
+        // What is wrong with its pipeline may have been said already.
+        let mut new = without(found, &findings);
+        findings.append(&mut new);
+    }
+    findings
+}
+
+fn without(mut found: Vec<Diagnostic>, known: &[Diagnostic]) -> Vec<Diagnostic> {
+    let known: HashSet<_> = known.iter().map(identity).collect();
+    found.retain(|finding| !known.contains(&identity(finding)));
+    found
+}
+
+/// What makes two findings the same.
+fn identity(finding: &Diagnostic) -> (&str, Option<Span>, &str, &str) {
+    (finding.file.name(), finding.span, finding.code.name(), finding.message.as_str())
 }
 
 /// The pipeline files of an argument: a file as it is, a folder's with those below it, a pattern's.
@@ -98,7 +125,8 @@ fn below(path: &Path, found: &mut Vec<PathBuf>) {
 /// A folder may hold other YAML (schemas, compose files): a pipeline has sources or sinks. What
 /// cannot be read counts, so that it is not passed over in silence.
 fn looks_like_pipeline(path: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(path) else { return true };
+    let Ok(Some(bytes)) = spec::read_at_most(path, spec::MAX_FILE_BYTES) else { return true };
+    let text = String::from_utf8_lossy(&bytes);
     let top_level = |key: &str| text.lines().any(|line| line.starts_with(key));
     top_level("sources")
         || top_level("sinks")

@@ -2,6 +2,16 @@
 
 use std::cell::Cell;
 
+/// What is called otherwise in SQL and Spark: too far away for a slip.
+const HABITS: &[(&str, &str)] = &[
+    ("left", "left_outer"),
+    ("right", "right_outer"),
+    ("full", "full_outer"),
+    ("outer", "full_outer"),
+    ("semi", "left_semi"),
+    ("anti", "left_anti"),
+];
+
 /// More words than this are not listed.
 const MAX_LISTED: usize = 40;
 
@@ -17,9 +27,15 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that means what another language says by `word`.
+fn habit<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (_, meant) = HABITS.iter().find(|(habit, _)| *habit == word)?;
+    candidates.into_iter().find(|candidate| candidate == meant)
+}
+
 /// A help line for an unknown word: the nearest candidate, else all of them.
 pub fn help<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
-    if let Some(found) = nearest(word, candidates.clone()) {
+    if let Some(found) = nearest(word, candidates.clone()).or_else(|| habit(word, candidates.clone())) {
         return Some(format!("did you mean `{found}`?"));
     }
     let mut all: Vec<&str> = candidates.into_iter().collect();
@@ -70,6 +86,7 @@ mod tests {
         assert_eq!(nearest("path", keys), Some("port").filter(|_| false));
         assert_eq!(nearest("xyz", keys), None);
         assert_eq!(help("xyz", ["b", "a"]).as_deref(), Some("known here: a, b"));
+        assert_eq!(help("left", ["inner", "left_outer"]).as_deref(), Some("did you mean `left_outer`?"));
     }
 
     #[test]

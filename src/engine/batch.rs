@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use futures::StreamExt;
@@ -19,7 +20,7 @@ use futures::StreamExt;
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
 use super::{RunError, Runtime};
-use crate::logical::{Output, Slot, Stage, Stages};
+use crate::logical::{Named, Output, Slot, Stage, Stages};
 use crate::plan::{CHAIN, Plan};
 use crate::sinks::{Batch, Partition, RowsError, Sink, SinkError, each_partition};
 use crate::sources::{Block, Limit, Offset, Source};
@@ -151,18 +152,19 @@ impl Engine {
         let Some(stage) = self.stages.stages.get_mut(index) else { return Ok(Duration::ZERO) };
         let begin = Instant::now();
         let is_sink = matches!(stage.output, Output::Sink(_));
-        let partitions = execute(stage, &self.stages.context, is_sink.then_some(counters))
-            .map_err(|error| stage_error(stage, &self.plan, RowsError(error).into()))?;
+        let place = Arc::new(Place::of(stage, &self.plan));
+        let partitions = execute(stage, &self.stages.context, &place, is_sink.then_some(counters))
+            .map_err(|error| RunError::Rows(RowsError(place.describe(&error))))?;
         match &stage.output {
             Output::Slot(slot) => {
-                keep(partitions, slot).await.map_err(|error| stage_error(stage, &self.plan, error))?;
+                keep(partitions, slot).await.map_err(|error| stage_error(stage, &place, error))?;
             }
             Output::Sink(_) => {
                 let sink = self
                     .sinks
                     .get_mut(&stage.name)
                     .ok_or_else(|| RunError::Internal(format!("the sink `{}` does not run", stage.name)))?;
-                sink.write(batch, partitions).await.map_err(|error| stage_error(stage, &self.plan, error))?;
+                sink.write(batch, partitions).await.map_err(|error| stage_error(stage, &place, error))?;
             }
         }
         Ok(if is_sink { begin.elapsed() } else { Duration::ZERO })
@@ -217,16 +219,56 @@ fn source_error(name: &str, error: crate::sources::SourceError) -> RunError {
     RunError::Source { name: name.to_owned(), error }
 }
 
-/// Says in the user's words which stage failed.
-fn stage_error(stage: &Stage, plan: &Plan, error: SinkError) -> RunError {
-    let name = &stage.name;
-    let place = match &stage.output {
-        Output::Sink(_) => return RunError::Sink { name: name.clone(), error },
-        Output::Slot(_) if name == CHAIN => "`transforms`".to_owned(),
-        Output::Slot(_) if plan.sources.iter().any(|source| source.name == *name) => format!("source `{name}`"),
-        Output::Slot(_) => format!("stream `{name}`"),
-    };
-    RunError::Stage { place, error: error.to_string() }
+/// Says in the user's words what failed: the sink, or the source or steps whose rows it was to get.
+fn stage_error(stage: &Stage, place: &Place, error: SinkError) -> RunError {
+    match (error, &stage.output) {
+        (SinkError::Rows(error), _) => RunError::Rows(error),
+        (error, Output::Sink(_)) => RunError::Sink { name: stage.name.clone(), error },
+        (error, Output::Slot(_)) => RunError::Stage { place: place.rows.clone(), error: error.to_string() },
+    }
+}
+
+/// What a stage computes, for errors that do not say themselves where they come from.
+struct Place {
+    /// Its rows, in the user's words.
+    rows: String,
+    /// Whether a `sql` step may be to blame: expressions give NULL where SQL fails.
+    sql: bool,
+}
+
+impl Place {
+    fn of(stage: &Stage, plan: &Plan) -> Self {
+        let name = match &stage.output {
+            Output::Sink(index) => plan.sinks.get(*index).map_or(stage.name.as_str(), |sink| sink.from.as_str()),
+            Output::Slot(_) => stage.name.as_str(),
+        };
+        let rows = if name == CHAIN {
+            "the steps of `transforms`".to_owned()
+        } else if plan.sources.iter().any(|source| source.name == name) {
+            format!("source `{name}`")
+        } else {
+            format!("the steps of stream `{name}`")
+        };
+        let sql = plan.streams.iter().flat_map(|stream| &stream.steps).any(|step| step.kind == "sql");
+        Self { rows, sql }
+    }
+
+    /// An error of a plan without the names of its wrappers.
+    fn describe(&self, error: &DataFusionError) -> String {
+        use DataFusionError as E;
+        let message = match error.find_root() {
+            E::External(error) if error.is::<Named>() => return error.to_string(),
+            E::Execution(message) => message.clone(),
+            E::ResourcesExhausted(message) => {
+                format!("the batch needs more memory than `engine.memory_limit` allows: {message}")
+            }
+            E::ArrowError(error, _) if self.sql => {
+                format!("{error}; in a `sql` step, `nullif(x, 0)` and `try_cast(x as type)` give NULL instead")
+            }
+            other => other.strip_backtrace(),
+        };
+        format!("in {}: {message}", self.rows)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -239,34 +281,23 @@ struct Counters {
 fn execute(
     stage: &mut Stage,
     context: &Arc<datafusion::execution::TaskContext>,
+    place: &Arc<Place>,
     counters: Option<&Arc<Counters>>,
-) -> Result<Vec<Partition>, String> {
-    let message = |error: datafusion::error::DataFusionError| describe(&error);
+) -> Result<Vec<Partition>, DataFusionError> {
     // Repartitioning and joins keep state in the plan; a fresh one costs microseconds.
-    stage.plan = reset_plan_states(Arc::clone(&stage.plan)).map_err(message)?;
+    stage.plan = reset_plan_states(Arc::clone(&stage.plan))?;
     let count = stage.plan.output_partitioning().partition_count();
     let mut partitions = Vec::with_capacity(count);
     for index in 0..count {
-        let stream = stage.plan.execute(index, Arc::clone(context)).map_err(message)?;
-        let stream = stream.map(|batch| batch.map_err(|error| RowsError(describe(&error))));
+        let place = Arc::clone(place);
+        let stream = stage.plan.execute(index, Arc::clone(context))?;
+        let stream = stream.map(move |batch| batch.map_err(|error| RowsError(place.describe(&error))));
         partitions.push(match counters {
             Some(counters) => Counted { stream: stream.boxed(), counters: Arc::clone(counters) }.boxed(),
             None => stream.boxed(),
         });
     }
     Ok(partitions)
-}
-
-/// A DataFusion error without the names of its wrappers.
-fn describe(error: &datafusion::error::DataFusionError) -> String {
-    use datafusion::error::DataFusionError as E;
-    match error.find_root() {
-        E::Execution(message) => message.clone(),
-        E::ResourcesExhausted(message) => {
-            format!("the batch needs more memory than `engine.memory_limit` allows: {message}")
-        }
-        other => other.strip_backtrace(),
-    }
 }
 
 /// Reads all partitions into a slot, keeping their order.

@@ -9,7 +9,7 @@ pub mod rate;
 
 use std::sync::Arc;
 
-use crate::sinks::{SinkError, Terminal};
+use crate::sinks::{RowsError, SinkError, Terminal};
 use crate::sources::{Clock, SourceError};
 
 pub use batch::{Engine, Reach};
@@ -41,7 +41,7 @@ pub enum RunError {
         /// Why.
         error: SourceError,
     },
-    /// A sink cannot go on, or the rows for it cannot be computed.
+    /// A sink cannot go on.
     #[error("sink `{name}`: {error}")]
     Sink {
         /// Its name.
@@ -49,6 +49,9 @@ pub enum RunError {
         /// Why.
         error: SinkError,
     },
+    /// Rows cannot be computed; it names the source or the steps.
+    #[error(transparent)]
+    Rows(RowsError),
     /// A stage between others failed.
     #[error("{place}: {error}")]
     Stage {

@@ -130,12 +130,14 @@ impl<'a> Compiler<'a> {
             ))
             .word(name));
         }
-        Err(ExpressionError::new(codes::UNKNOWN_COLUMN, format!("there is no column `{name}`"))
-            .help(
-                suggest::help(name, visible.names().collect::<Vec<_>>())
-                    .unwrap_or_else(|| "there are no columns here".to_owned()),
-            )
-            .word(name))
+        let truth = ["true", "false"].into_iter().find(|truth| truth.eq_ignore_ascii_case(name));
+        let help = match truth {
+            Some(truth) => format!("write `{truth}`, in small letters"),
+            None => suggest::help(name, visible.names().collect::<Vec<_>>())
+                .unwrap_or_else(|| "there are no columns here".to_owned()),
+        };
+        let message = format!("there is no column `{name}`");
+        Err(ExpressionError::new(codes::UNKNOWN_COLUMN, message).help(help).word(name))
     }
 
     fn call(&mut self, name: &str, arguments: &[Ast]) -> Result<Typed, ExpressionError> {

@@ -12,6 +12,7 @@ pub mod function;
 pub mod functions;
 mod operators;
 pub mod parse;
+mod pushdown;
 pub mod query;
 pub mod session;
 #[cfg(test)]

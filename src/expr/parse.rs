@@ -85,15 +85,50 @@ fn explain(text: &str, error: &EvalexprError) -> ExpressionError {
                 .word(&symbol)
         }
         EvalexprError::WrongOperatorArgumentAmount { .. } | EvalexprError::AppendedToLeafNode => missing_operand(text),
-        EvalexprError::MissingOperatorOutsideOfBrace => bad("an operator is missing before or after a `(`"),
-        other => bad(&format!("not understood: {other}")),
+        EvalexprError::MissingOperatorOutsideOfBrace => {
+            bad("an operator is missing before or after a `(`").maybe_help(hint(text))
+        }
+        other => bad(&format!("not understood: {other}")).maybe_help(hint(text)),
     }
 }
 
 fn missing_operand(text: &str) -> ExpressionError {
-    let error =
-        ExpressionError::new(codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator");
-    if text.contains('\'') { error.help("text stands in double quotes: \"error\", not 'error'") } else { error }
+    ExpressionError::new(codes::BAD_EXPRESSION, "an operator lacks an operand, or two values lack an operator")
+        .maybe_help(hint(text))
+}
+
+/// What other languages write, word by word, and what it is here.
+const FOREIGN_WORDS: &[(&[&str], &str)] = &[
+    (&["is", "not", "null"], "write `!is_null(x)`"),
+    (&["is", "null"], "write `is_null(x)`"),
+    (&["case"], "write `if(condition, a, b)`; `b` may be another `if(...)`"),
+    (&["in"], "write `x == 1 || x == 2`, or `list_contains(list, x)` where there is a list"),
+    (&["between"], "write `x >= 1 && x <= 2`"),
+    (&["like"], "write `contains(text, part)`, `starts_with(text, part)` or `regex_match(text, pattern)`"),
+    (&["and"], "write `&&`, not `and`"),
+    (&["or"], "write `||`, not `or`"),
+    (&["not"], "write `!`, not `not`"),
+];
+
+/// The same for signs.
+const FOREIGN_SIGNS: &[(&str, &str)] = &[
+    ("===", "write `==`"),
+    ("!==", "write `!=`"),
+    ("<>", "write `!=`, not `<>`"),
+    ("?", "write `if(condition, a, b)`, not `condition ? a : b`"),
+];
+
+/// What to do about a text that is no expression here but would be one elsewhere.
+fn hint(text: &str) -> Option<String> {
+    if text.contains('\'') {
+        return Some("text stands in double quotes: \"error\", not 'error'".to_owned());
+    }
+    let bare: String = characters(text).map(|(c, quoted)| if quoted { ' ' } else { c.to_ascii_lowercase() }).collect();
+    let words: Vec<&str> = bare.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|it| !it.is_empty()).collect();
+    let mut signs = FOREIGN_SIGNS.iter().filter(|(sign, _)| bare.contains(sign));
+    let mut phrases = FOREIGN_WORDS.iter().filter(|(phrase, _)| words.windows(phrase.len()).any(|it| it == *phrase));
+    let found = signs.next().map(|(_, help)| *help).or_else(|| phrases.next().map(|(_, help)| *help));
+    found.map(str::to_owned)
 }
 
 struct Converter<'a> {
@@ -176,7 +211,9 @@ impl Converter<'_> {
         check_number(name)?;
         if !self.is_called(name) {
             return Err(ExpressionError::new(codes::BAD_EXPRESSION, format!("an operator is missing after `{name}`"))
-                .help("text stands in double quotes; a function's arguments stand in `(...)`")
+                .help(hint(self.text).unwrap_or_else(|| {
+                    "text stands in double quotes; a function's arguments stand in `(...)`".to_owned()
+                }))
                 .word(name));
         }
         let arguments = match children {
@@ -190,6 +227,11 @@ impl Converter<'_> {
     fn is_called(&self, name: &str) -> bool {
         self.text
             .match_indices(name)
+            .filter(|(at, _)| {
+                // The end of a longer name is another name.
+                let before = self.text.get(..*at).unwrap_or("");
+                !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            })
             .any(|(at, _)| self.text.get(at + name.len()..).is_some_and(|after| after.trim_start().starts_with('(')))
     }
 

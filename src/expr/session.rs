@@ -10,9 +10,11 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, LogicalTableSource, Volatility};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
 
+use super::pushdown;
 use crate::schema::Schema;
 
 /// The settings that planning and running rely on: no dynamic filters and no answers from
@@ -36,7 +38,14 @@ pub fn config(parallelism: usize) -> SessionConfig {
 /// A session's state for these settings. It knows no functions by name: expressions bring theirs.
 #[must_use]
 pub fn state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(config).with_runtime_env(runtime)
+    // No leaf of our plans takes a filter, and on the way down this rule would write out every column.
+    let mut physical = PhysicalOptimizer::new().rules;
+    physical.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_optimizer_rules(pushdown::rules())
+        .with_physical_optimizer_rules(physical)
 }
 
 /// A table without rows, for finding out a query's columns.

@@ -200,6 +200,32 @@ fn findings_say_what_is_wrong() {
 }
 
 #[test]
+fn what_other_languages_write_is_answered_with_what_is_written_here() {
+    let schema = columns(&[("value", "string"), ("n", "long"), ("flag", "boolean")]);
+    for (text, help) in [
+        ("n > 1 and n < 3", "`&&`"),
+        ("flag or n > 1", "`||`"),
+        ("not flag", "`!`"),
+        ("n <> 1", "`!=`"),
+        ("n === 1", "`==`"),
+        ("n = 1", "`==`"),
+        ("n is null", "`is_null(x)`"),
+        ("n IS NOT NULL", "`!is_null(x)`"),
+        ("n in (1, 2)", "`x == 1 || x == 2`"),
+        ("n > 1 ? 1 : 2", "`if(condition, a, b)`"),
+        ("flag ? 1 : 2", "`if(condition, a, b)`"),
+        ("case when n > 1 then 1 else 2 end", "`if(condition, a, b)`"),
+        ("flag == True", "`true`"),
+        ("flag == FALSE", "`false`"),
+        ("value == 'a and b'", "\""),
+        ("value \"x and y\"", "text stands in double quotes"),
+    ] {
+        let error = parse(text).and_then(|ast| compile_row(&ast, &schema)).map(|_| ()).expect_err(text);
+        assert!(error.help.as_deref().is_some_and(|it| it.contains(help)), "{text}: {error} {:?}", error.help);
+    }
+}
+
+#[test]
 fn groups_know_keys_and_aggregates_only() {
     let schema = columns(&[("word", "string"), ("n", "long"), ("price", "decimal(10,2)")]);
     let keys = columns(&[("word", "string")]);

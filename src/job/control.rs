@@ -52,6 +52,13 @@ impl Asked {
             self.0.changed.notified().await;
         }
     }
+
+    /// Waits for the wish to stop; a new version is kept for [`Asked::next`].
+    pub(super) async fn stopped(&mut self) {
+        while !self.0.wishes().stop {
+            self.0.changed.notified().await;
+        }
+    }
 }
 
 /// What is asked of a job.

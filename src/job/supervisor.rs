@@ -1,6 +1,6 @@
 //! Runs one pipeline file, or every pipeline of a folder, and follows changes of the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,8 +89,9 @@ pub async fn supervise(
     settings: Settings,
     plans: Vec<(PathBuf, Plan)>,
     runtime: Runtime,
-    mut signals: mpsc::Receiver<Signal>,
+    signals: mpsc::Receiver<Signal>,
 ) -> Result<Summary, Failure> {
+    let mut signals = Signals { receiver: signals, later: None };
     let (finished, mut ends) = mpsc::channel(16);
     let mut supervisor = Supervisor {
         following: settings.reload && settings.path.is_dir(),
@@ -99,33 +100,37 @@ pub async fn supervise(
         jobs: BTreeMap::new(),
         ended: BTreeMap::new(),
         refused: BTreeMap::new(),
+        missing: BTreeSet::new(),
         finished,
         stopping: false,
         total: Summary::default(),
         failure: None,
     };
     for (path, plan) in plans {
-        supervisor.start(path, plan).await;
+        supervisor.start(path, plan);
     }
     let mut watch = supervisor.watch();
-    if watch.is_some() {
-        // What changed before the watch began.
-        supervisor.look().await;
+    if supervisor.settings.reload {
+        // What changed before the watch began, and what is wrong with files that do not run.
+        supervisor.look_or_stop(&mut signals).await;
     }
     while !supervisor.jobs.is_empty() || (supervisor.following && !supervisor.stopping) {
         tokio::select! {
-            Some(end) = ends.recv() => supervisor.job_ended(end).await,
-            Some(signal) = signals.recv() => match signal {
+            Some(end) = ends.recv() => {
+                if supervisor.job_ended(end) {
+                    supervisor.look_or_stop(&mut signals).await;
+                }
+            }
+            Some(signal) = signals.next() => match signal {
                 Signal::Stop => supervisor.stop_all(),
-                Signal::Reload if supervisor.stopping => {}
-                Signal::Reload => supervisor.look().await,
+                Signal::Reload => supervisor.look_or_stop(&mut signals).await,
             },
             () = changed(&mut watch), if !supervisor.stopping => {
-                supervisor.look().await;
+                supervisor.look_or_stop(&mut signals).await;
                 // Other files may be included now, and links may point elsewhere. What changes
                 // between two watches is seen by a second look.
                 watch = supervisor.watch();
-                supervisor.look().await;
+                supervisor.look_or_stop(&mut signals).await;
             }
         }
     }
@@ -136,6 +141,33 @@ async fn changed(watch: &mut Option<FileWatch>) {
     match watch {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// The signals, of which one to stop is heard while a file is planned, too.
+struct Signals {
+    receiver: mpsc::Receiver<Signal>,
+    /// Came while only one to stop was waited for.
+    later: Option<Signal>,
+}
+
+impl Signals {
+    async fn next(&mut self) -> Option<Signal> {
+        match self.later.take() {
+            Some(signal) => Some(signal),
+            None => self.receiver.recv().await,
+        }
+    }
+
+    /// Waits for the signal to stop.
+    async fn stop(&mut self) {
+        if self.later.is_none() {
+            match self.receiver.recv().await {
+                Some(Signal::Stop) => return,
+                other => self.later = other,
+            }
+        }
+        std::future::pending::<()>().await;
     }
 }
 
@@ -152,6 +184,9 @@ struct Supervisor {
     ended: BTreeMap<PathBuf, Node>,
     /// What was wrong with files that were refused, so that it is said once.
     refused: BTreeMap<PathBuf, String>,
+    /// Single files that are gone, so that it is said once: the log may be a file of the same folder,
+    /// where every line is a change.
+    missing: BTreeSet<PathBuf>,
     finished: mpsc::Sender<End>,
     /// Nothing is started or reloaded any more.
     stopping: bool,
@@ -177,16 +212,22 @@ impl Supervisor {
     }
 
     /// Starts a pipeline as a task of the worker threads.
-    async fn start(&mut self, path: PathBuf, plan: Plan) {
+    fn start(&mut self, path: PathBuf, plan: Plan) {
         let (document, includes) = (plan.document.clone(), plan.includes.clone());
-        let (control, asked) = control::channel();
+        let (control, mut asked) = control::channel();
         let (runtime, options, finished) = (self.runtime.clone(), self.settings.options.clone(), self.finished.clone());
         let name = plan.name.clone();
         let job_path = path.clone();
-        let prepared = prepare_aside(&self.runtime, plan).await;
         self.runtime.workers.spawn(async move {
             // The job's own task, so that a panic in it is a failure and not silence.
-            let job = tokio::spawn(async move { Job::start(prepared?, options, runtime).await?.run(asked).await });
+            let job = tokio::spawn(async move {
+                let prepared = tokio::select! {
+                    biased;
+                    () = asked.stopped() => return Ok(Summary::default()),
+                    prepared = prepare_aside(&runtime, plan) => prepared?,
+                };
+                Job::start(prepared, options, runtime).await?.run(asked).await
+            });
             let result = job.await.unwrap_or_else(|error| Err(RunError::Internal(error.to_string())));
             // Nobody waits any more if the supervisor has gone.
             let _ = finished.send((job_path, name, result)).await;
@@ -194,7 +235,8 @@ impl Supervisor {
         self.jobs.insert(path, RunningJob { control, document, includes, leaving: false });
     }
 
-    async fn job_ended(&mut self, (path, name, result): End) {
+    /// Takes in a job's end; whether it is time to look at the files.
+    fn job_ended(&mut self, (path, name, result): End) -> bool {
         match result {
             Ok(summary) => {
                 self.total.batches += summary.batches;
@@ -212,18 +254,33 @@ impl Supervisor {
         // Its file was gone, and may be back by now; or it has changed, too late for the job.
         let again = |job: &RunningJob| job.leaving || (self.following && job.control.holds_version());
         if job.as_ref().is_some_and(again) && !self.stopping {
-            self.look().await;
-            return;
+            return true;
         }
         self.ended.extend(job.map(|job| (path, job.document)));
         // Pipelines that end by themselves end the run, also that of a folder.
         self.stopping |= self.jobs.is_empty();
+        false
     }
 
     fn stop_all(&mut self) {
         self.stopping = true;
         for job in self.jobs.values() {
             job.control.stop();
+        }
+    }
+
+    /// Looks at the files. Planning one that changed is given up where all is to stop.
+    async fn look_or_stop(&mut self, signals: &mut Signals) {
+        if self.stopping {
+            return;
+        }
+        let stopped = tokio::select! {
+            biased;
+            () = signals.stop() => true,
+            () = self.look() => false,
+        };
+        if stopped {
+            self.stop_all();
         }
     }
 
@@ -245,7 +302,9 @@ impl Supervisor {
     /// back.
     fn file_gone(&mut self, path: &Path) {
         if !self.settings.path.is_dir() {
-            tracing::warn!(file = %path.display(), "the file is gone; the pipeline runs on");
+            if self.missing.insert(path.to_path_buf()) {
+                tracing::warn!(file = %path.display(), "the file is gone; the pipeline runs on");
+            }
             return;
         }
         if let Some(job) = self.jobs.get_mut(path).filter(|job| !job.leaving) {
@@ -261,6 +320,7 @@ impl Supervisor {
         if !std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0) {
             return;
         }
+        self.missing.remove(&path);
         let mut findings = Vec::new();
         let plan = load(&path, &self.settings.overrides, &mut findings);
         let Some(plan) = plan else {
@@ -287,7 +347,7 @@ impl Supervisor {
             None => {
                 (self.settings.show_findings)(&findings);
                 tracing::info!(file = %path.display(), "a new file, its pipeline starts");
-                self.start(path, plan).await;
+                self.start(path, plan);
             }
         }
     }
@@ -300,8 +360,12 @@ impl Supervisor {
             return;
         }
         (self.settings.show_findings)(findings);
-        let fate = if self.jobs.contains_key(&path) { "the old version runs on" } else { "it does not run" };
-        tracing::error!(file = %path.display(), "not reloaded, {fate}: the changed file has errors");
+        let fate = if self.jobs.contains_key(&path) {
+            "not reloaded, the old version runs on: the changed file has errors"
+        } else {
+            "the file has errors; its pipeline starts when they are corrected"
+        };
+        tracing::error!(file = %path.display(), "{fate}");
         self.refused.insert(path, reason);
     }
 }

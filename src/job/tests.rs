@@ -141,7 +141,7 @@ sinks: { out: { discard: {} } }
     let job = Harness::start(text, Options::default()).await;
     job.clock.turn_to(200_000);
     let error = job.job.await.unwrap().unwrap_err();
-    assert!(error.to_string().starts_with("sink `out`: `parse` cannot decode a row"), "{error}");
+    assert!(error.to_string().starts_with("`parse` cannot decode a row"), "{error}");
 }
 
 #[tokio::test]
@@ -158,12 +158,50 @@ sinks: {{ x: {{ from: a, discard: {{}} }}, y: {{ from: a, discard: {{}} }} }}
 "
     );
     let source = format!("{rows}sinks: {{ x: {{ from: in, discard: {{}} }}, y: {{ from: in, discard: {{}} }} }}\n");
-    for (text, place) in [(chain, "`transforms`: "), (graph, "stream `a`: "), (source, "source `in`: ")] {
+    for (text, place) in [(chain, "`parse` "), (graph, "`a/parse` "), (source, "source `in` ")] {
         let job = Harness::start(&text, Options::default()).await;
         job.clock.turn_to(200_000);
         let error = job.job.await.unwrap().unwrap_err().to_string();
         assert!(error.starts_with(place) && error.contains("cannot decode a row"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_failing_query_is_placed_in_its_steps_with_what_helps() {
+    let text = "sources: { in: { rows: { values: [{ n: 0 }] } } }
+transforms: [ { sql: select 1 / n as n from stream } ]
+sinks: { out: { discard: {} } }
+";
+    let job = Harness::start(text, Options::default()).await;
+    job.clock.turn_to(200_000);
+    let error = job.job.await.unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("in the steps of `transforms`: Divide by zero") && error.contains("nullif"), "{error}");
+}
+
+/// A pipeline of one row, 1, whose steps come again and again.
+fn steps(step: &str, times: usize) -> String {
+    let steps = step.repeat(times);
+    let source = "sources: { in: { rows: { values: [{ n: 1 }] } } }";
+    format!("{source}\ntransforms:\n{steps}sinks: {{ out: {{ console: {{ format: json }} }} }}\n")
+}
+
+#[tokio::test]
+async fn a_column_that_doubles_with_every_step_is_planned() {
+    let text = steps("  - with_columns: { n: n + n }\n  - filter: n > 0\n", 25);
+    let mut job = Harness::start(&text, Options::default()).await;
+    job.batch_at(101_000).await;
+    assert_eq!(job.end().await.1, format!("{{\"n\":{}}}\n", 1_i64 << 25));
+}
+
+#[test]
+fn very_many_steps_are_cut_into_stages() {
+    let planned = || {
+        let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let prepared = threads.block_on(version(&steps("  - filter: n > 0\n", 450)));
+        assert_eq!(prepared.stages.stages.len(), 3);
+    };
+    // On a thread with the stack of a worker.
+    std::thread::Builder::new().stack_size(8 << 20).spawn(planned).unwrap().join().unwrap();
 }
 
 #[tokio::test]

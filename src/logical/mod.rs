@@ -5,8 +5,10 @@
 //! source slot --> steps of a stream --> sink            one stage
 //! source slot --> steps --> slot --> steps --> sink     where a stream has several readers, its
 //!                               \--> sink               rows are kept in a slot between stages
+//! steps --> slot --> steps --> ...                      where there are very many steps, too
 //! ```
 
+mod qualify;
 pub mod slot;
 
 use std::collections::BTreeMap;
@@ -25,11 +27,16 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::expr::session;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStream};
+use crate::schema::Schema;
 use crate::transforms::conform;
 use crate::transforms::operator::{OperatorPlanner, RunContext};
 
+pub use crate::transforms::operator::Named;
 pub use slot::Slot;
+
+/// So many steps at most run in one stage: a batch of rows goes through all of them on one stack.
+const STAGE_STEPS: usize = 200;
 
 /// What a job executes for every batch.
 pub struct Stages {
@@ -85,6 +92,7 @@ pub async fn build(plan: &Plan) -> Result<Stages> {
         plan,
         partitions: parallelism(plan),
         tables: BTreeMap::new(),
+        depths: BTreeMap::new(),
         state: &state,
         stages: Vec::new(),
         run: &run,
@@ -98,14 +106,7 @@ pub async fn build(plan: &Plan) -> Result<Stages> {
         builder.provide(&source.name, scan).await?;
     }
     for stream in &plan.streams {
-        let mut current = builder.table(&stream.from)?;
-        for step in &stream.steps {
-            let others = step.streams.iter().map(|name| builder.table(name)).collect::<Result<Vec<_>>>()?;
-            let plans = std::iter::once(current).chain(others).collect();
-            current = (step.checked.lower)(plans)?;
-        }
-        let current = conform(current, &stream.schema)?;
-        builder.provide(&stream.name, current).await?;
+        builder.stream(stream).await?;
     }
     for (index, sink) in plan.sinks.iter().enumerate() {
         let rows = builder.table(&sink.from)?;
@@ -119,20 +120,45 @@ struct Builder<'a> {
     plan: &'a Plan,
     partitions: usize,
     tables: BTreeMap<String, LogicalPlan>,
+    /// How many steps a table's rows go through since they were in a slot.
+    depths: BTreeMap<String, usize>,
     state: &'a SessionState,
     stages: Vec<Stage>,
     run: &'a Arc<RunContext>,
 }
 
 impl Builder<'_> {
+    /// Lowers a stream's steps one after the other.
+    async fn stream(&mut self, stream: &PlannedStream) -> Result<()> {
+        let mut rows = self.table(&stream.from)?;
+        let mut columns = self.schema(&stream.from)?;
+        let mut depth = self.depth(&stream.from);
+        for step in &stream.steps {
+            // A `limit` wants the order of the sort before it, which a slot does not tell.
+            if depth >= STAGE_STEPS && step.kind != "limit" {
+                rows = self.keep(&stream.name, &conform(rows, &columns)?, &columns).await?;
+                depth = 0;
+            }
+            let others = step.streams.iter().map(|name| self.table(name)).collect::<Result<Vec<_>>>()?;
+            depth = 1 + step.streams.iter().map(|name| self.depth(name)).fold(depth, usize::max);
+            rows = (step.checked.lower)(std::iter::once(rows).chain(others).collect())?;
+            columns.clone_from(&step.checked.schema);
+        }
+        self.depths.insert(stream.name.clone(), depth);
+        self.provide(&stream.name, conform(rows, &stream.schema)?).await
+    }
+
+    fn depth(&self, name: &str) -> usize {
+        self.depths.get(name).copied().unwrap_or(0)
+    }
+
     /// Makes a source's or stream's rows readable; with several readers they are computed once and
     /// kept in a slot.
     async fn provide(&mut self, name: &str, rows: LogicalPlan) -> Result<()> {
         let rows = if self.plan.readers(name).count() > 1 {
+            self.depths.insert(name.to_owned(), 0);
             let schema = self.schema(name)?;
-            let slot = Slot::new(name, &schema, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
-            self.stage(name, &rows, Output::Slot(Arc::clone(&slot))).await?;
-            scan(&slot)?
+            self.keep(name, &rows, &schema).await?
         } else {
             rows
         };
@@ -140,7 +166,14 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn schema(&self, name: &str) -> Result<crate::schema::Schema> {
+    /// Ends a stage: puts its rows into a slot, from which they are read on.
+    async fn keep(&mut self, name: &str, rows: &LogicalPlan, schema: &Schema) -> Result<LogicalPlan> {
+        let slot = Slot::new(name, schema, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
+        self.stage(name, rows, Output::Slot(Arc::clone(&slot))).await?;
+        scan(&slot)
+    }
+
+    fn schema(&self, name: &str) -> Result<Schema> {
         let sources = self.plan.sources.iter().find(|source| source.name == name).map(|source| &source.checked.schema);
         let streams = self.plan.streams.iter().find(|stream| stream.name == name).map(|stream| &stream.schema);
         sources.or(streams).cloned().ok_or_else(|| missing(name))
@@ -151,7 +184,7 @@ impl Builder<'_> {
     }
 
     async fn stage(&mut self, name: &str, rows: &LogicalPlan, output: Output) -> Result<()> {
-        let plan = self.state.create_physical_plan(rows).await?;
+        let plan = self.state.create_physical_plan(&qualify::qualify(rows.clone())?).await?;
         self.stages.push(Stage { name: name.to_owned(), plan, output });
         Ok(())
     }

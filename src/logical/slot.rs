@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -19,7 +19,7 @@ use crate::formats::Decoded;
 use crate::schema::Schema;
 use crate::sources::{Block, SourceError};
 use crate::spec::OnError;
-use crate::transforms::operator::RunContext;
+use crate::transforms::operator::{Named, RunContext};
 
 /// Less than this is not worth a second thread.
 const SMALL_BATCH_BYTES: u64 = 64 << 10;
@@ -115,11 +115,11 @@ impl Slot {
     }
 
     fn accept(&self, decoded: Result<Decoded, SourceError>) -> Result<Vec<RecordBatch>> {
-        let decoded =
-            decoded.map_err(|error| DataFusionError::Execution(format!("source `{}`: {error}", self.name)))?;
+        let decoded = decoded.map_err(|error| Named::error(format!("source `{}`: {error}", self.name)))?;
         let rows = decoded.batches.iter().map(|batch| batch.num_rows() as u64).sum();
         self.rows.fetch_add(rows, Ordering::Relaxed);
-        self.run.bad_rows(&self.name, self.on_error, &decoded.bad_rows).map_err(DataFusionError::Execution)?;
+        let kept = self.run.bad_rows(&self.name, self.on_error, &decoded.bad_rows);
+        kept.map_err(|message| Named::error(format!("source {message}")))?;
         Ok(decoded.batches)
     }
 }

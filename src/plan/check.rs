@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::wiring::{Wiring, order};
+use super::wiring::{Order, Wiring, order};
 use super::{CHAIN, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, collisions};
 use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::schema::Schema;
 use crate::sinks::SinkSettings;
 use crate::sources::SourceSettings;
+use crate::spec::document::Value;
 use crate::spec::kind::Kind;
 use crate::spec::{Check, Component, Duration, Node, OnError, Pipeline};
 use crate::transforms::{StepCheck, StepSettings};
@@ -60,6 +61,13 @@ fn name(pipeline: &Pipeline) -> String {
     pipeline.head.name.clone().unwrap_or_else(stem)
 }
 
+/// Whether it can be part of a path and stands on one line.
+fn is_plain_name(name: &str) -> bool {
+    !name.trim().is_empty()
+        && !name.contains("..")
+        && !name.contains(|c: char| matches!(c, '/' | '\\') || c.is_control())
+}
+
 /// The places in the pipeline's file that have findings.
 fn places(pipeline: &Pipeline, findings: &[Diagnostic]) -> BTreeSet<Span> {
     let own = findings.iter().filter(|finding| Arc::ptr_eq(&finding.file, &pipeline.file));
@@ -72,6 +80,10 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
         let span = pipeline.document.nearest(path).span;
         findings.push(Diagnostic::new(codes::INVALID_VALUE, &pipeline.file, span, message).help(help));
     };
+    if head.name.as_deref().is_some_and(|name| !is_plain_name(name)) {
+        let message = "this cannot be the name of a pipeline".to_owned();
+        report(&["name"], message, "a name is not empty and holds no `/`, `\\` or `..`".to_owned());
+    }
     if head.batch_interval.as_millis() == 0 {
         let help = "write e.g. `batch_interval: 1s`; the shortest is `1ms`".to_owned();
         report(&["batch_interval"], "the batch interval must be positive".to_owned(), help);
@@ -158,6 +170,9 @@ impl<'a> Checker<'a, '_> {
         }
         let before = self.findings.len();
         let read = (kind.read)(&settings, &self.pipeline.file, self.findings);
+        if settings.span == component.kind.span {
+            name_missing_value(self.findings.get_mut(before..).unwrap_or_default(), component);
+        }
         let whole = self.findings.len() == before && !known_wrong;
         read.map(|read| (read, whole))
     }
@@ -171,7 +186,7 @@ impl<'a> Checker<'a, '_> {
         inside.any(|at| at.end <= own.end) || (!self.known_wrong.is_empty() && below.any(|it| self.is_known_wrong(it)))
     }
 
-    /// `None` where streams read each other in a circle.
+    /// `None` where streams read each other in a circle; the others are checked nevertheless.
     fn streams(&mut self) -> Option<Vec<PlannedStream>> {
         let sources: HashSet<&str> = self.pipeline.sources.iter().map(|source| source.name.text.as_str()).collect();
         let mut read: BTreeMap<String, ReadStream<'a>> = BTreeMap::new();
@@ -186,29 +201,34 @@ impl<'a> Checker<'a, '_> {
             reads.insert(name.clone(), inputs.collect());
             read.insert(name, ReadStream { from, steps });
         }
-        match order(&reads) {
-            Ok(order) => {
-                let streams = order.into_iter().filter_map(|name| Some((read.remove(&name)?, name)));
-                Some(streams.filter_map(|(stream, name)| self.stream(name, stream)).collect())
-            }
-            Err(circle) => {
-                let span = circle.first().and_then(|name| self.wiring.place(name)).unwrap_or_default();
-                let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
-                let message = format!("streams read each other in a circle: {}", shown.join(" reads "));
-                self.findings.push(
-                    Diagnostic::new(codes::CYCLE, &self.pipeline.file, span, message).help(
-                        "a stream can only read what is there before it: take one `from`, `with` or `union` away",
-                    ),
-                );
-                None
-            }
-        }
+        let Order { sound, circles } = order(&reads);
+        circles.iter().for_each(|circle| self.report_circle(circle));
+        let streams = sound.into_iter().filter_map(|name| Some((read.remove(&name)?, name)));
+        let planned = streams.filter_map(|(stream, name)| self.stream(name, stream)).collect();
+        circles.is_empty().then_some(planned)
+    }
+
+    fn report_circle(&mut self, circle: &[String]) {
+        let span = circle.first().and_then(|name| self.wiring.place(name)).unwrap_or_default();
+        let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let message = format!("streams read each other in a circle: {}", shown.join(" reads "));
+        self.findings.push(
+            Diagnostic::new(codes::CYCLE, &self.pipeline.file, span, message)
+                .help("a stream can only read what is there before it: take one `from`, `with` or `union` away"),
+        );
     }
 
     fn read_step(&mut self, component: &'a Component) -> ReadStep<'a> {
         let settings = self.read::<dyn StepSettings>(transforms::KINDS, component);
         let streams = settings.as_ref().map_or_else(Vec::new, |(settings, _)| settings.streams(self.wiring.known()));
         let mut sound = settings.is_some();
+        if component.settings.value == Value::Sequence(Vec::new()) && settings.is_some() {
+            let message = format!("the list of `{}` is empty", component.kind.text);
+            let finding = Diagnostic::new(codes::INVALID_VALUE, &self.pipeline.file, component.settings.span, message)
+                .help("name at least one, or remove the step");
+            self.findings.push(finding);
+            sound = false;
+        }
         for name in streams.iter().filter(|name| !self.wiring.knows(name)) {
             self.findings.push(self.wiring.unknown(name, word_in(component, name)));
             sound = false;
@@ -224,6 +244,10 @@ impl<'a> Checker<'a, '_> {
         let mut steps = Vec::new();
         for step in read.steps {
             let (settings, whole) = step.settings?;
+            // A stream that is there and has no columns is wrong itself.
+            if step.streams.iter().any(|name| !self.schemas.contains_key(name)) {
+                return None;
+            }
             let own = step.component.name.text.as_str();
             let full = if name == CHAIN { own.to_owned() } else { format!("{name}/{own}") };
             let stream = |name: &str| self.schemas.get(name).cloned();
@@ -270,7 +294,7 @@ impl<'a> Checker<'a, '_> {
     fn unused(&mut self) {
         let sinks = self.pipeline.sinks.iter().filter_map(|sink| sink.from.as_ref());
         self.used.extend(sinks.map(|from| from.text.clone()));
-        let implicit_source = self.pipeline.sources.len() == 1;
+        let implicit_source = self.pipeline.sources.len() + self.pipeline.unusable_sources.len() == 1;
         let implicit_stream = self.pipeline.streams.len() == 1;
         let sources = self.pipeline.sources.iter().filter(|_| !implicit_source).map(|source| (&source.name, "source"));
         let streams = self
@@ -297,6 +321,17 @@ impl<'a> Checker<'a, '_> {
 fn check_of<'c>(pipeline: &'c Pipeline, component: &'c Component, findings: &'c mut Vec<Diagnostic>) -> Check<'c> {
     let on_error = component.on_error.unwrap_or(pipeline.head.on_error);
     Check { file: &pipeline.file, component, on_error, findings }
+}
+
+/// `filter:` with nothing behind it was read as an empty mapping, which no user has written.
+fn name_missing_value(findings: &mut [Diagnostic], component: &Component) {
+    let own = |it: &&mut Diagnostic| it.code == codes::WRONG_TYPE && it.span == Some(component.kind.span);
+    for finding in findings.iter_mut().filter(own) {
+        let expected = finding.message.strip_prefix("expected ").and_then(|rest| rest.split_once(", found "));
+        let expected = expected.map_or("a value", |(expected, _)| expected);
+        finding.help = Some(format!("put {expected} behind it: `{}: ...`", component.kind.text));
+        finding.message = format!("the value of `{}` is missing", component.kind.text);
+    }
 }
 
 /// Runs a check. After settings that were wrong, what it says about missing and conflicting keys only

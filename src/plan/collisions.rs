@@ -21,6 +21,8 @@ struct Claims<'a> {
     findings: &'a mut Vec<Diagnostic>,
     ports: HashMap<u16, Claim>,
     read: HashMap<PathBuf, Claim>,
+    /// The folders that are read with all folders below them.
+    read_below: HashMap<PathBuf, Claim>,
     written: HashMap<PathBuf, Claim>,
 }
 
@@ -30,8 +32,14 @@ pub(super) fn check(pipeline: &Pipeline, plan: &Plan, findings: &mut Vec<Diagnos
     let sources = plan.sources.iter().map(|it| ("source", &it.name, &it.checked.resources));
     let sinks = plan.sinks.iter().map(|it| ("sink", &it.name, &it.checked.resources));
     let (of_sources, of_sinks) = (by_name(&pipeline.sources), by_name(&pipeline.sinks));
-    let mut claims =
-        Claims { pipeline, findings, ports: HashMap::new(), read: HashMap::new(), written: HashMap::new() };
+    let mut claims = Claims {
+        pipeline,
+        findings,
+        ports: HashMap::new(),
+        read: HashMap::new(),
+        read_below: HashMap::new(),
+        written: HashMap::new(),
+    };
     // Sources first: a sink that writes where one reads must find it.
     for (what, name, resources) in sources.chain(sinks) {
         let components = if what == "source" { &of_sources } else { &of_sinks };
@@ -53,7 +61,8 @@ impl Claims<'_> {
         match resource {
             Resource::Port(port, _) => self.listen(*port, claim),
             Resource::ReadPath(path, _) => {
-                self.read.entry(parts(fixed(path))).or_insert(claim);
+                let read = if path.contains("**") { &mut self.read_below } else { &mut self.read };
+                read.entry(parts(fixed(path))).or_insert(claim);
             }
             Resource::WritePath(path, _) => self.write(path, claim),
         }
@@ -74,7 +83,8 @@ impl Claims<'_> {
 
     fn write(&mut self, path: &str, claim: Claim) {
         let parts = parts(path);
-        if let Some(reader) = self.read.get(&parts) {
+        let mut above = parts.ancestors().filter(|folder| !is_outside(&parts, folder));
+        if let Some(reader) = self.read.get(&parts).or_else(|| above.find_map(|folder| self.read_below.get(folder))) {
             let message = format!("the {} writes where the {} reads", claim.owner, reader.owner);
             let help = "its output would become input again; write to another folder";
             self.findings.push(collision(self.pipeline, codes::FEEDBACK_LOOP, message, help, &claim, reader));
@@ -98,14 +108,56 @@ fn collision(pipeline: &Pipeline, code: Code, message: String, help: &str, claim
         .related(first.span, format!("the {}", first.owner))
 }
 
-/// A path without `.`, so that two ways to write it are equal.
+/// A path without `.` and `a/..`, so that two ways to write it are equal. Links are not looked at.
 fn parts(path: &str) -> PathBuf {
-    Path::new(path).components().filter(|part| *part != Part::CurDir).collect()
+    let mut parts = PathBuf::new();
+    for part in Path::new(path).components() {
+        match (part, parts.components().next_back()) {
+            (Part::CurDir, _) | (Part::ParentDir, Some(Part::RootDir)) => {}
+            (Part::ParentDir, Some(Part::Normal(_))) => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts
 }
 
-/// The folder that all files of a pattern are in.
+/// Whether a path leaves the working folder, which the empty one stands for.
+fn is_outside(path: &Path, folder: &Path) -> bool {
+    folder.as_os_str().is_empty() && path.starts_with("..")
+}
+
+/// The folder that all files of a pattern are in or below.
 fn fixed(pattern: &str) -> &str {
     pattern.find(['*', '?', '[']).map_or(pattern, |at| {
         pattern.get(..at).and_then(|before| before.rfind('/')).and_then(|slash| pattern.get(..slash)).unwrap_or("")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_to_write_a_path_are_equal() {
+        for (path, expected) in [
+            ("./out/", "out"),
+            ("./outm/../outm", "outm"),
+            ("a/./b/..", "a"),
+            ("../../x", "../../x"),
+            ("a/../../x", "../x"),
+            ("/../x", "/x"),
+            ("a/..", ""),
+        ] {
+            assert_eq!(parts(path), PathBuf::from(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_fixed_folder_of_a_pattern() {
+        for (pattern, folder) in [("./fb/**/*", "./fb"), ("logs/a-*.txt", "logs"), ("**/*", ""), ("in", "in")] {
+            assert_eq!(fixed(pattern), folder);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod collisions;
+mod follow_ups;
 pub mod json_schema;
 mod wiring;
 
@@ -140,7 +141,9 @@ pub fn load(
     let before = findings.len();
     let pipeline = spec::load(file, environment, overrides, kinds, findings);
     let plan = pipeline.as_ref().and_then(|pipeline| check(pipeline, findings));
+    follow_ups::drop_after_interpolation(findings, before, file);
     let new = findings.get_mut(before..).unwrap_or_default();
+    spec::explain_comments(new);
     if let Some(pipeline) = &pipeline {
         spec::mask(new, file, &pipeline.document);
     }

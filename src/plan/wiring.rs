@@ -27,7 +27,7 @@ impl<'a> Wiring<'a> {
     pub(super) fn new(pipeline: &'a Pipeline, findings: &mut Vec<Diagnostic>) -> Self {
         let file = &pipeline.file;
         let mut places: HashMap<&str, Span> = HashMap::new();
-        let sources = pipeline.sources.iter().map(|source| &source.name);
+        let sources = declared_sources(pipeline);
         let streams = pipeline.streams.iter().filter_map(|stream| stream.name.as_ref());
         for name in sources.chain(streams) {
             if let Some(first) = places.insert(&name.text, name.span) {
@@ -41,7 +41,7 @@ impl<'a> Wiring<'a> {
         }
         let mut known: Vec<&str> = places.keys().copied().collect();
         known.sort_unstable();
-        let sources: Vec<&str> = pipeline.sources.iter().map(|source| source.name.text.as_str()).collect();
+        let sources: Vec<&str> = declared_sources(pipeline).map(|name| name.text.as_str()).collect();
         let streams: Vec<&str> =
             pipeline.streams.iter().filter_map(|stream| Some(stream.name.as_ref()?.text.as_str())).collect();
         let (sources, streams) = (suggest::list(&sources), suggest::list(&streams));
@@ -68,14 +68,15 @@ impl<'a> Wiring<'a> {
         if let Some(from) = from {
             return self.resolve(from, findings);
         }
-        match self.pipeline.sources.as_slice() {
-            [only] => Some(only.name.text.clone()),
-            [] => None,
-            several => {
+        let mut sources = declared_sources(self.pipeline);
+        match (sources.next(), sources.count()) {
+            (Some(only), 0) => Some(only.text.clone()),
+            (None, _) => None,
+            (Some(_), others) => {
                 let graph = "name the chains under `streams:` and say what each reads: `from: ...`";
                 let chain = self.pipeline.streams.first().is_some_and(|stream| stream.name.is_none());
                 let help = if chain { graph.to_owned() } else { format!("add `from:` with one of {}", self.sources) };
-                let message = format!("there are {} sources, and it is not said which one is read", several.len());
+                let message = format!("there are {} sources, and it is not said which one is read", others + 1);
                 findings.push(Diagnostic::new(codes::MISSING_FROM, self.file, at, message).help(help));
                 None
             }
@@ -116,8 +117,21 @@ impl<'a> Wiring<'a> {
     }
 }
 
-/// An order in which every item stands after those it reads; the items of a circle otherwise.
-pub(super) fn order(reads: &BTreeMap<String, Vec<String>>) -> Result<Vec<String>, Vec<String>> {
+/// The names of all sources, also of those that cannot be used.
+fn declared_sources(pipeline: &Pipeline) -> impl Iterator<Item = &Name> {
+    pipeline.sources.iter().map(|source| &source.name).chain(&pipeline.unusable_sources)
+}
+
+/// Items in the order in which they can be worked on.
+pub(super) struct Order {
+    /// Every one after those it reads.
+    pub(super) sound: Vec<String>,
+    /// Those that read each other. What only reads such an item is neither here nor there.
+    pub(super) circles: Vec<Vec<String>>,
+}
+
+/// An order in which every item stands after those it reads, as far as there is one.
+pub(super) fn order(reads: &BTreeMap<String, Vec<String>>) -> Order {
     let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
     let mut readers: HashMap<&str, Vec<&str>> = HashMap::new();
     for (name, inputs) in reads {
@@ -144,26 +158,33 @@ pub(super) fn order(reads: &BTreeMap<String, Vec<String>>) -> Result<Vec<String>
         next.sort_unstable();
         ready = next;
     }
-    if done.len() == reads.len() {
-        return Ok(done);
-    }
     let waiting = missing.into_iter().filter(|(_, left)| *left > 0).map(|(name, _)| name).collect();
-    Err(circle(reads, &waiting))
+    Order { sound: done, circles: circles(reads, &waiting) }
 }
 
-/// Follows the inputs of items that wait for each other until one comes again.
-fn circle(reads: &BTreeMap<String, Vec<String>>, waiting: &BTreeSet<&str>) -> Vec<String> {
-    let mut path: Vec<String> = Vec::new();
-    let mut positions: HashMap<&str, usize> = HashMap::new();
-    let mut next = waiting.first().copied();
-    while let Some(name) = next {
-        if let Some(start) = positions.insert(name, path.len()) {
-            return path.split_off(start);
+/// Follows the inputs of items that wait for each other until one comes again, from each of them.
+fn circles(reads: &BTreeMap<String, Vec<String>>, waiting: &BTreeSet<&str>) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    for first in waiting {
+        let mut path: Vec<&str> = Vec::new();
+        let mut positions: HashMap<&str, usize> = HashMap::new();
+        let mut next = Some(*first);
+        while let Some(name) = next {
+            if let Some(start) = positions.insert(name, path.len()) {
+                found.push(path.iter().skip(start).map(|name| (*name).to_owned()).collect());
+                break;
+            }
+            // From there on the way has been gone before.
+            if !seen.insert(name) {
+                break;
+            }
+            path.push(name);
+            let mut inputs = reads.get(name).into_iter().flatten();
+            next = inputs.find_map(|input| waiting.get(input.as_str()).copied());
         }
-        path.push(name.to_owned());
-        next = reads.get(name).into_iter().flatten().map(String::as_str).find(|input| waiting.contains(input));
     }
-    path
+    found
 }
 
 #[cfg(test)]
@@ -178,13 +199,15 @@ mod tests {
     #[test]
     fn every_item_stands_after_those_it_reads() {
         let items = reads(&[("a", &["c", "source"]), ("b", &[]), ("c", &["b", "b"]), ("d", &["b"])]);
-        assert_eq!(order(&items).unwrap(), ["b", "c", "d", "a"]);
+        assert_eq!(order(&items).sound, ["b", "c", "d", "a"]);
     }
 
     #[test]
-    fn a_circle_is_shown_without_what_leads_to_it() {
-        let items = reads(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]);
-        assert_eq!(order(&items).unwrap_err(), ["b", "c"]);
-        assert_eq!(order(&reads(&[("a", &["a"])])).unwrap_err(), ["a"]);
+    fn circles_are_shown_without_what_leads_to_them() {
+        let items = reads(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[]), ("e", &["f"]), ("f", &["e"])]);
+        let order_of_items = order(&items);
+        assert_eq!(order_of_items.circles, [["b", "c"], ["e", "f"]]);
+        assert_eq!(order_of_items.sound, ["d"]);
+        assert_eq!(order(&reads(&[("a", &["a"])])).circles, [["a"]]);
     }
 }

@@ -58,10 +58,12 @@ impl Environment for ProcessEnvironment {
 fn read_small_file(path: &Path) -> Result<String, String> {
     const MAX_BYTES: u64 = 1 << 20;
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(format!("it is no file of at most {MAX_BYTES} bytes"));
+    let too_large = || format!("it is no file of at most {MAX_BYTES} bytes");
+    if !metadata.is_file() {
+        return Err(too_large());
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    let bytes = super::read_at_most(path, MAX_BYTES).map_err(|error| error.to_string())?.ok_or_else(too_large)?;
+    String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_owned())
 }
 
 /// Fills in every `${...}` of the document. `vars:` comes first and may not use itself.
@@ -102,15 +104,17 @@ impl Filler<'_, '_> {
                 match self.fill(&scalar.text, node.span) {
                     // What was filled in may be a number, also where quotes were needed around it.
                     Ok(text) => *scalar = Scalar { plain: scalar.plain || whole(&scalar.text), text, filled: true },
-                    Err(finding) => self.findings.push(*finding),
+                    Err(found) => self.findings.extend(found),
                 }
             }
             Value::Scalar(_) => {}
         }
     }
 
-    fn fill(&self, text: &str, span: Span) -> Result<String, Box<Diagnostic>> {
+    /// The text with everything filled in, or all that is wrong with it.
+    fn fill(&self, text: &str, span: Span) -> Result<String, Vec<Diagnostic>> {
         let mut filled = String::with_capacity(text.len());
+        let mut found: Vec<Diagnostic> = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find("${") {
             let (before, from) = rest.split_at(at);
@@ -122,16 +126,22 @@ impl Filler<'_, '_> {
             }
             filled.push_str(before);
             let Some(end) = from.find('}') else {
-                return Err(Box::new(
+                found.push(
                     Diagnostic::new(codes::BAD_INTERPOLATION, self.file, span, "`${` is not closed by `}`")
                         .help("write `$${` for the characters `${` themselves"),
-                ));
+                );
+                return Err(found);
             };
-            filled.push_str(&self.look_up(&from[2..end], span)?);
+            match self.look_up(&from[2..end], span) {
+                Ok(value) => filled.push_str(&value),
+                // The same variable may be there twice.
+                Err(finding) if found.iter().any(|it| it.message == finding.message) => {}
+                Err(finding) => found.push(*finding),
+            }
             rest = &from[end + 1..];
         }
         filled.push_str(rest);
-        Ok(filled)
+        if found.is_empty() { Ok(filled) } else { Err(found) }
     }
 
     fn look_up(&self, reference: &str, span: Span) -> Result<String, Box<Diagnostic>> {

@@ -20,6 +20,7 @@ mod tests;
 mod traps;
 pub mod typed;
 
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use overrides::name as name_overrides;
 pub use pipeline::{Backpressure, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream};
 pub use quantity::{Duration, Size};
 pub use secrets::{is_hidden, mask};
+pub use traps::explain_comments;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
@@ -39,20 +41,40 @@ pub const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Reads a file's text for loading.
 ///
 /// # Errors
-/// The finding that says why it is not to be had: missing, a folder, too large, not UTF-8.
+/// The finding that says why it is not to be had: missing, a folder or device, too large, not UTF-8.
 pub fn read_file(path: &Path) -> Result<Arc<SourceFile>, Box<Diagnostic>> {
     let name = path.display().to_string();
     let unreadable =
         |code, message: String| Box::new(Diagnostic::about_file(code, &Arc::new(SourceFile::new(&*name, "")), message));
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}")))?;
-    if metadata.len() > MAX_FILE_BYTES {
-        let message = format!("the file has {} bytes, a pipeline may have {MAX_FILE_BYTES}", metadata.len());
-        return Err(unreadable(codes::FILE_TOO_LARGE, message));
+    match read_at_most(path, MAX_FILE_BYTES) {
+        Ok(Some(bytes)) => source_file(&name, bytes),
+        Ok(None) => {
+            let message = format!("the file has more than the {MAX_FILE_BYTES} bytes that a pipeline may have");
+            Err(unreadable(codes::FILE_TOO_LARGE, message))
+        }
+        Err(error) => Err(unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}"))),
     }
-    let bytes = std::fs::read(path)
-        .map_err(|error| unreadable(codes::UNREADABLE_FILE, format!("the file cannot be read: {error}")))?;
-    source_file(&name, bytes)
+}
+
+/// The bytes of a file that has an end; `None` if there are more than `limit`. From a device or a named pipe
+/// one could read for ever. `/dev/stdin` and what a shell makes of `<(...)` are pipes that end.
+///
+/// # Errors
+/// It is not there, not to be read, or no file.
+pub fn read_at_most(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    use std::os::unix::fs::FileTypeExt;
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    let pipe = metadata.file_type().is_fifo() && path.starts_with("/dev");
+    if !metadata.is_file() && !pipe {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more, to tell; a file may also grow, or say that it is empty (`/proc`).
+    std::fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// A file's bytes as text.

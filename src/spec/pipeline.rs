@@ -10,7 +10,8 @@ use serde::de::IgnoredAny;
 use super::document::{Entry, Node, Value};
 use super::quantity::{Duration, Size};
 use super::typed;
-use crate::diagnostic::{Diagnostic, SourceFile, Span, codes, suggest};
+use crate::diagnostic::suggest::{self, Budget};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, codes};
 
 /// The kinds a build knows, by section.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +175,8 @@ pub struct Pipeline {
     pub head: Head,
     /// In order.
     pub sources: Vec<Component>,
+    /// The names of sources without a kind that is known: they are there, so to read them is no mistake.
+    pub unusable_sources: Vec<Name>,
     /// In order; one without a name for the chain form.
     pub streams: Vec<Stream>,
     /// In order.
@@ -195,16 +198,20 @@ pub(super) fn split(
     let (head, mended) = typed::read_and_mend::<Head>(&root, file, findings);
     // What stands under a mistyped `sources:` is checked as well.
     let root = mended.unwrap_or(root);
-    let mut splitter = Splitter { file, findings };
+    let mut splitter = Splitter { file, findings, unusable: Vec::new(), suggestions: Budget::default() };
     let sources = splitter.named(&root, "sources", "source", kinds.sources, &["on_error"]);
+    let unusable_sources = std::mem::take(&mut splitter.unusable);
     let sinks = splitter.named(&root, "sinks", "sink", kinds.sinks, &["from"]);
     let streams = splitter.streams(&root, kinds.steps);
-    Some(Pipeline { file: Arc::clone(file), document: root, head: head?, sources, streams, sinks })
+    Some(Pipeline { file: Arc::clone(file), document: root, head: head?, sources, unusable_sources, streams, sinks })
 }
 
 struct Splitter<'a> {
     file: &'a Arc<SourceFile>,
     findings: &'a mut Vec<Diagnostic>,
+    /// The names of the components that came to nothing.
+    unusable: Vec<Name>,
+    suggestions: Budget,
 }
 
 impl Splitter<'_> {
@@ -232,7 +239,7 @@ impl Splitter<'_> {
         };
         let entries = node.entries();
         if entries.is_empty() {
-            let message = format!("`{section}` maps names to {what}s, this is {}", node.shape());
+            let message = not_named(section, &format!("{what}s"), node);
             self.report(
                 Diagnostic::new(codes::WRONG_TYPE, self.file, node.span, message)
                     .help(format!("write `{section}: {{ a_name: {{ {}: ... }} }}`", kinds.first().unwrap_or(&"kind"))),
@@ -242,7 +249,10 @@ impl Splitter<'_> {
         for Entry { key, key_span, value } in entries {
             let name = Name { text: key.clone(), span: *key_span };
             self.check_name(&name, what);
-            components.extend(self.component(Some(name), value, what, kinds, beside));
+            match self.component(Some(name.clone()), value, what, kinds, beside) {
+                Some(component) => components.push(component),
+                None => self.unusable.push(name),
+            }
         }
         components
     }
@@ -263,7 +273,7 @@ impl Splitter<'_> {
             );
         }
         if streams.value.entries().is_empty() {
-            let message = format!("`streams` maps names to chains, this is {}", streams.value.shape());
+            let message = not_named("streams", "chains", &streams.value);
             self.report(Diagnostic::new(codes::WRONG_TYPE, self.file, streams.value.span, message));
         }
         streams.value.entries().iter().map(|entry| self.stream(entry, kinds)).collect()
@@ -393,11 +403,12 @@ impl Splitter<'_> {
                 Some(kind)
             }
             (_, []) => {
+                let all: Vec<&str> = kinds.iter().copied().chain(beside.iter().copied()).collect();
                 for entry in keys {
-                    let all: Vec<&str> = kinds.iter().copied().chain(beside.iter().copied()).collect();
                     let message = format!("there is no {what} `{}`", entry.key);
                     let finding = Diagnostic::new(codes::UNKNOWN_KIND, self.file, entry.key_span, message);
-                    self.report(finding.maybe_help(suggest::help(&entry.key, all)));
+                    let help = self.suggestions.help(&entry.key, &all);
+                    self.report(finding.maybe_help(help));
                 }
                 None
             }
@@ -419,6 +430,14 @@ impl Splitter<'_> {
                     .help("names start with a letter and hold letters, digits, `_` and `-`"),
             );
         }
+    }
+}
+
+/// What is wrong with a section without a single name.
+fn not_named(section: &str, what: &str, node: &Node) -> String {
+    match node.value {
+        Value::Mapping(_) => format!("`{section}` is empty"),
+        _ => format!("`{section}` maps names to {what}, this is {}", node.shape()),
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) fn explain_scan_error(file: &Arc<SourceFile>, error: &ScanError) -> D
         return Diagnostic::new(codes::NOT_YAML, file, span, "a tab indents this line")
             .help("YAML indents with spaces only");
     }
+    if let Some(finding) = unclosed(file, error.info(), at) {
+        return finding;
+    }
     if error.info().contains("anchor") || error.info().contains("alias") {
         return alias(file, span);
     }
@@ -46,7 +49,72 @@ pub(super) fn explain_scan_error(file: &Arc<SourceFile>, error: &ScanError) -> D
         }
     }
     Diagnostic::new(codes::NOT_YAML, file, span, format!("not valid YAML: {}", error.info()))
-        .maybe_help(error.info().contains("indent").then(|| "check the indentation here and above".to_owned()))
+        .maybe_help(advice(error.info()).map(str::to_owned))
+}
+
+/// The finding for a quote or brace that is open where the file ends: the parser points at the end.
+fn unclosed(file: &Arc<SourceFile>, info: &str, at: usize) -> Option<Diagnostic> {
+    let text = file.text();
+    let unended = ["found unexpected end of stream", "found unexpected document indicator", "invalid indentation in"];
+    if info.contains("quoted scalar") && unended.iter().any(|words| info.contains(words)) {
+        let finding = Diagnostic::new(codes::NOT_YAML, file, Span::new(at, at + 1), "a quote is opened and not closed");
+        return Some(finding.help("close it; a quoted value that goes on in the next line is indented there"));
+    }
+    // Below an open brace, a line that starts as far left as the brace's is where the parser notices.
+    let open = last_open(text.get(..at)?)?;
+    let begin = |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let indent = |at: usize| text.get(begin(at)..).map_or(0, |line| line.len() - line.trim_start_matches(' ').len());
+    let is_outdented = begin(open) < begin(at) && indent(at) <= indent(open);
+    if !is_outdented && !text.get(at..)?.trim().is_empty() && !info.contains("indentation in flow construct") {
+        return None;
+    }
+    let sign = text.get(open..=open)?;
+    let closing = if sign == "{" { "}" } else { "]" };
+    Some(
+        Diagnostic::new(codes::NOT_YAML, file, Span::new(open, open + 1), format!("`{sign}` is not closed"))
+            .help(format!("add the `{closing}` that ends it")),
+    )
+}
+
+/// The last `{` or `[` without its counterpart, quotes and comments left out as far as lines tell.
+fn last_open(text: &str) -> Option<usize> {
+    let mut open: Vec<usize> = Vec::new();
+    let mut quote: Option<char> = None;
+    let mut comment = false;
+    let mut before = '\n';
+    for (at, c) in text.char_indices() {
+        match (c, quote) {
+            ('\n', _) => (comment, quote) = (false, None),
+            _ if comment => {}
+            (_, Some(own)) if c == own => quote = None,
+            (_, Some(_)) => {}
+            ('#', None) if before.is_whitespace() => comment = true,
+            // An apostrophe inside a word quotes nothing.
+            ('"' | '\'', None) if !before.is_alphanumeric() => quote = Some(c),
+            ('{' | '[', None) => open.push(at),
+            ('}' | ']', None) => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
+}
+
+/// A ` #` inside quotes that stand in a longer value starts a comment: `value == "a #b"` ends at `a`. What is
+/// wrong with such an expression gets that for its help.
+pub fn explain_comments(findings: &mut [Diagnostic]) {
+    for finding in findings.iter_mut().filter(|it| it.code == codes::BAD_EXPRESSION || it.code == codes::BAD_SQL) {
+        let Some(span) = finding.span.filter(|span| span.end <= finding.file.text().len()) else { continue };
+        let line = finding.file.line_range(finding.file.position(span.end).line);
+        let part = |range: std::ops::Range<usize>| finding.file.text().get(range).unwrap_or("");
+        let (before, after) = (part(line.start..span.end), part(span.end..line.end));
+        let open = ['"', '\''].iter().any(|quote| before.matches(*quote).count() % 2 == 1);
+        if open && after.trim_start().starts_with('#') {
+            finding.help = Some(format!("` #` starts a comment, also inside these quotes; {QUOTE_WHOLE}"));
+        }
+    }
 }
 
 /// The finding for a `!tag`, which is nearly always an expression that starts with `!`.
@@ -89,6 +157,18 @@ pub(super) fn cut_values(file: &Arc<SourceFile>, node: &mut Node, findings: &mut
 fn cut(file: &Arc<SourceFile>, span: Span) -> Diagnostic {
     Diagnostic::new(codes::CUT_VALUE, file, span, "inside `{...}` a comma, `}` or `\"` ends the value")
         .help(format!("write the mapping as a block, one `key: value` a line, or {QUOTE_WHOLE}"))
+}
+
+/// What nearly always mends what the parser calls by that name.
+fn advice(info: &str) -> Option<&'static str> {
+    let misplaced = ["indent", "simple key", "not allowed in this context", "did not find expected", "block"];
+    if info.contains("bracket") {
+        Some("a `]` or `}` has no counterpart, or is one of the other kind")
+    } else if misplaced.iter().any(|word| info.contains(word)) {
+        Some("check the indentation here and above: what belongs together starts in the same column")
+    } else {
+        None
+    }
 }
 
 /// The last `key: value` of a line: where the value starts, and its text.

@@ -84,19 +84,29 @@ pub struct Failure {
     pub pairs: usize,
 }
 
-/// The test files among `paths` and below the folders among them, each one once: folders in the
-/// order of names, hidden files and folders and those that cannot be read left out.
+/// The test files among `paths`, beside the pipelines and below the folders among them, each one once: folders
+/// in the order of names, hidden files and folders and those that cannot be read left out.
 #[must_use]
 pub fn find(paths: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
             find_below(path, &mut found);
-        } else if is_test_file(path) && !found.contains(path) {
-            found.push(path.clone());
+            continue;
+        }
+        let file = if is_test_file(path) { Some(path.clone()) } else { beside(path) };
+        if let Some(file) = file.filter(|file| !found.contains(file)) {
+            found.push(file);
         }
     }
     found
+}
+
+/// The tests of a pipeline: `wordcount.test.yaml` for `wordcount.yaml`.
+fn beside(pipeline: &Path) -> Option<PathBuf> {
+    let is_yaml = pipeline.extension().is_some_and(|it| it == "yaml" || it == "yml");
+    let mut candidates = ["test.yaml", "test.yml"].map(|ending| pipeline.with_extension(ending)).into_iter();
+    candidates.find(|file| is_yaml && file.is_file())
 }
 
 fn find_below(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -117,9 +127,17 @@ fn find_below(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn is_test_file(path: &Path) -> bool {
+/// Whether a file's name is that of a test file.
+#[must_use]
+pub fn is_test_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".test.yaml") || name.ends_with(".test.yml")
+}
+
+/// Checks a test file and its pipeline without running anything.
+pub fn check_file(path: &Path, findings: &mut Vec<Diagnostic>) {
+    // What would run is not needed.
+    let _ = file::load(path, findings);
 }
 
 /// Runs the tests of a file. `runtime` lends its threads; its clock and terminal are not used.
@@ -245,5 +263,6 @@ sinks: { out: { discard: {} } }
         }
         let found = find(&[root.to_path_buf(), root.join("a.test.yaml"), root.join("a.yaml")]);
         assert_eq!(found, ["a.test.yaml", "b/c.test.yaml", "z.test.yml"].map(|name| root.join(name)));
+        assert_eq!(find(&[root.join("a.yaml"), root.join("b")]), found[..2]);
     }
 }

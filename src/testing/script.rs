@@ -86,6 +86,12 @@ pub(super) fn cases(
     cases
 }
 
+/// Whether anything can go wrong in a batch besides the run itself.
+fn expects(batch: &file::Batch) -> bool {
+    let rows = !batch.expect.is_empty() || !batch.expect_ordered.is_empty();
+    rows || batch.expect_error.is_some() || batch.expect_skipped.is_some()
+}
+
 struct Compiler<'a> {
     plan: &'a Plan,
     file: &'a Arc<SourceFile>,
@@ -101,6 +107,10 @@ impl Compiler<'_> {
         let node = node.nearest(&["batches"]);
         if case.batches.is_empty() {
             self.report(codes::INVALID_VALUE, node.span, "a test without batches tests nothing", None);
+        }
+        if !case.batches.is_empty() && !case.batches.iter().any(expects) {
+            let help = "say what arrives: `expect: { a_sink: [...] }`, or `[]` for nothing";
+            self.report(codes::INVALID_VALUE, span, "a test that expects nothing tests nothing", Some(help.to_owned()));
         }
         let last = case.batches.len().saturating_sub(1);
         let batches = case.batches.iter().zip(node.items()).enumerate();

@@ -85,7 +85,13 @@ impl StepSettings for Join {
         let (left_rest, right_rest) =
             (rest(step.input), if self.how.has_right_columns() { rest(&right) } else { Vec::new() });
         columns.extend(left_rest.iter().chain(&right_rest).cloned());
+        let before = step.check.findings.len();
+        let known_wrong = step.check.is_known_wrong();
         if !step.unique(&["with"], &columns) {
+            // With another key or `how`, the columns might be other ones.
+            if known_wrong {
+                step.check.findings.truncate(before);
+            }
             return None;
         }
         let how = self.how;

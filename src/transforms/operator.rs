@@ -33,6 +33,19 @@ use crate::formats::BadRows;
 use crate::schema::Schema;
 use crate::spec::OnError;
 
+/// An error in the user's words that names the source or step it comes from.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Named(pub String);
+
+impl Named {
+    /// As an error of a plan.
+    #[must_use]
+    pub fn error(message: String) -> DataFusionError {
+        DataFusionError::External(Box::new(Self(message)))
+    }
+}
+
 /// What a batch's plan may know of the run: it is an extension of the session's configuration, and
 /// set anew before every batch.
 #[derive(Debug, Default)]
@@ -55,7 +68,8 @@ impl RunContext {
         let reason = format!("{}: {shown}", sample.reason);
         match on_error {
             OnError::Fail => Err(format!(
-                "`{component}` cannot decode a row: {reason}\nhelp: `on_error: skip` on it leaves such rows out and counts them"
+                "`{component}` cannot decode a row: {reason}; \
+                 `on_error: skip` on it leaves such rows out and counts them"
             )),
             OnError::Skip => {
                 let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,11 +294,19 @@ impl ExecutionPlan for OperatorExec {
         let mut work = self.operator.start(&run, partition);
         let output = input
             .map(move |batch| {
-                let pieces = batch.and_then(&mut work)?;
+                let pieces = work(batch?).map_err(named)?;
                 Ok::<_, DataFusionError>(futures::stream::iter(pieces.into_iter().map(Ok)))
             })
             .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), output)))
+    }
+}
+
+/// What an operator says of rows names its step already.
+fn named(error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::Execution(message) => Named::error(message),
+        other => other,
     }
 }
 

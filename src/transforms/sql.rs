@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{CheckedStep, StepCheck, StepSettings, conform};
-use crate::diagnostic::{Diagnostic, Span, codes, suggest};
+use crate::diagnostic::{Diagnostic, Severity, Span, codes, suggest};
 use crate::expr::query::{self, QueryError};
 use crate::expr::session;
 use crate::schema::{Column, ColumnType, Schema};
@@ -74,6 +74,7 @@ impl StepSettings for Sql {
             return None;
         }
         let schema = output_schema(step, &plan)?;
+        warn_of_unnamed(step, &self.0, &schema, &schemas);
         let names: Vec<String> = schemas.into_iter().map(|(name, _)| name).collect();
         let (query, output) = (self.0, schema.clone());
         let lower = move |inputs: Vec<LogicalPlan>| {
@@ -108,6 +109,23 @@ fn output_schema(step: &mut StepCheck<'_, '_>, plan: &LogicalPlan) -> Option<Sch
         columns.push(Column::new(field.name(), column_type));
     }
     step.unique(&[], &columns).then(|| Schema::new(columns))
+}
+
+/// Warns of columns that the query does not name: the engine calls them by what computes them, such as
+/// `stream.n + Int64(1)`.
+fn warn_of_unnamed(step: &mut StepCheck<'_, '_>, sql: &str, output: &Schema, inputs: &[(String, Schema)]) {
+    for name in output.names() {
+        let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let written = sql.contains(&format!("\"{name}\""));
+        if plain || written || inputs.iter().any(|(_, schema)| schema.column(name).is_some()) {
+            continue;
+        }
+        let message = format!("a column of the query has no name of its own, so it is called `{name}`");
+        let mut finding = Diagnostic::new(codes::BAD_SQL, step.check.file, step.check.span(&[]), message)
+            .help("name it with `as`: `select n + 1 as next from stream`");
+        finding.severity = Severity::Warning;
+        step.check.findings.push(finding);
+    }
 }
 
 fn report(step: &mut StepCheck<'_, '_>, error: &DataFusionError, schemas: &[(String, Schema)]) -> Option<CheckedStep> {

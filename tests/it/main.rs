@@ -16,3 +16,4 @@ mod generated;
 mod hostile;
 mod reload;
 mod support;
+mod validate;

@@ -5,7 +5,9 @@ use crate::diagnostic::Diagnostic;
 
 /// One command a line; nothing at all when nothing was found.
 pub fn render(report: &Report<'_>) -> String {
-    report.findings.iter().map(command).collect()
+    let shown = report.shown();
+    let commands = shown.findings.iter().map(|finding| command(finding));
+    commands.chain(shown.notes().map(|note| format!("::notice::{}\n", escape_data(&note)))).collect()
 }
 
 fn command(finding: &Diagnostic) -> String {

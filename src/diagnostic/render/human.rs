@@ -6,7 +6,7 @@ use annotate_snippets::renderer::{DEFAULT_LINE_NUM_STYLE, Style};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::excerpt::Excerpt;
-use super::{Report, clean, clean_line, counted};
+use super::{Report, Shown, clean, clean_line, counted};
 use crate::diagnostic::{Diagnostic, Severity, SourceFile};
 
 /// The findings with their excerpts, then a line that sums them up.
@@ -20,14 +20,15 @@ pub fn render(report: &Report<'_>) -> String {
     text
 }
 
-/// The findings without the summary, a blank line between them.
+/// The findings without the summary, a blank line between them; of very many in a file only the first ones.
 pub(super) fn findings<'a>(findings: impl IntoIterator<Item = &'a Diagnostic>, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let arrow = if color { DEFAULT_LINE_NUM_STYLE } else { Style::new() };
     let mut text = String::new();
+    let all = Shown::new(findings);
     // Hiding copies the file, so the text is kept from one finding to the next.
     let mut shown: Option<(&SourceFile, Cow<'_, str>)> = None;
-    for finding in findings {
+    for finding in &all.findings {
         let file: &SourceFile = &finding.file;
         if !shown.as_ref().is_some_and(|(of, _)| std::ptr::eq(*of, file)) {
             shown = Some((file, file.shown_text()));
@@ -38,6 +39,9 @@ pub(super) fn findings<'a>(findings: impl IntoIterator<Item = &'a Diagnostic>, c
         }
         text.push_str(&render_finding(finding, source, &renderer, arrow));
         text.push('\n');
+    }
+    for note in all.notes() {
+        text.push_str(&format!("\n{}\n", clean_line(&note)));
     }
     text
 }

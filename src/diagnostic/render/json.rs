@@ -11,6 +11,8 @@ struct Output<'a> {
     files: usize,
     errors: usize,
     warnings: usize,
+    /// How many more findings there are than the ones above.
+    left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -37,11 +39,13 @@ struct Related<'a> {
 /// The findings with lines and columns from 1, columns in characters, the end excluded; all four
 /// are `null` for a finding about a file as a whole.
 pub fn render(report: &Report<'_>) -> String {
+    let shown = report.shown();
     pretty(&Output {
-        findings: report.findings.iter().map(finding).collect(),
+        findings: shown.findings.iter().map(|it| finding(it)).collect(),
         files: report.files.len(),
         errors: report.count(Severity::Error),
         warnings: report.count(Severity::Warning),
+        left_out: shown.left_out.values().sum(),
     })
 }
 

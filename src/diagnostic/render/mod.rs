@@ -12,7 +12,13 @@ mod sarif;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use super::{Diagnostic, Severity};
+
+/// So many findings of a file are shown. Nobody reads more, and a file that is wrong a hundred thousand times
+/// would drown a terminal or the log of a CI server.
+const MAX_SHOWN: usize = 1000;
 
 /// An output format for findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +51,40 @@ impl Report<'_> {
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// The findings that are shown, and what is left out.
+    fn shown(&self) -> Shown<'_> {
+        Shown::new(self.findings)
+    }
+}
+
+/// The first findings of every file.
+struct Shown<'a> {
+    findings: Vec<&'a Diagnostic>,
+    /// By file, how many more it has.
+    left_out: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(findings: impl IntoIterator<Item = &'a Diagnostic>) -> Self {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut shown = Self { findings: Vec::new(), left_out: BTreeMap::new() };
+        for finding in findings {
+            let count = counts.entry(finding.file.name()).or_default();
+            *count += 1;
+            if *count <= MAX_SHOWN {
+                shown.findings.push(finding);
+            } else {
+                *shown.left_out.entry(finding.file.name()).or_default() += 1;
+            }
+        }
+        shown
+    }
+
+    /// A line for each file of which something is left out.
+    fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.left_out.iter().map(|(file, count)| format!("... and {} in {file}", counted(*count, "more finding")))
     }
 }
 

@@ -9,8 +9,13 @@ const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os
 
 /// One run with the findings as results and the codes that occur as rules.
 pub fn render(report: &Report<'_>) -> String {
+    let shown = report.shown();
     let rules: Vec<Code> =
-        codes::ALL.iter().copied().filter(|code| report.findings.iter().any(|finding| finding.code == *code)).collect();
+        codes::ALL.iter().copied().filter(|code| shown.findings.iter().any(|finding| finding.code == *code)).collect();
+    let notes: Vec<Value> =
+        shown.notes().map(|note| object([("level", "note".into()), ("message", text(&note))])).collect();
+    let invocation =
+        object([("executionSuccessful", true.into()), ("toolExecutionNotifications", Value::Array(notes))]);
     let driver = object([
         ("name", "streamrun".into()),
         ("version", env!("CARGO_PKG_VERSION").into()),
@@ -19,7 +24,8 @@ pub fn render(report: &Report<'_>) -> String {
     let run = object([
         ("tool", object([("driver", driver)])),
         ("columnKind", "unicodeCodePoints".into()),
-        ("results", report.findings.iter().map(|finding| result(finding, &rules)).collect()),
+        ("invocations", Value::Array(vec![invocation])),
+        ("results", shown.findings.iter().map(|finding| result(finding, &rules)).collect()),
     ]);
     pretty(&object([("$schema", SCHEMA.into()), ("version", "2.1.0".into()), ("runs", Value::Array(vec![run]))]))
 }

@@ -20,7 +20,7 @@ struct Supervised {
 
 impl Supervised {
     /// The run is for the caller to wait for, beside what happens meanwhile.
-    fn start(folder: &Path, reload: bool, options: Options) -> (Self, impl Future<Output = Result<Summary, Failure>>) {
+    fn start(folder: &Path, reload: bool, last: Option<u64>) -> (Self, impl Future<Output = Result<Summary, Failure>>) {
         let (clock, printed) = (Arc::new(ManualClock::new(100_000)), Arc::new(Printed::default()));
         let (heard, batches) = mpsc::unbounded_channel();
         let (opened, closed) = gate::channel();
@@ -34,7 +34,7 @@ impl Supervised {
         let settings = Settings {
             path: folder.to_path_buf(),
             overrides: Vec::new(),
-            options: Options { on_progress: Some(on_progress), ..options },
+            options: Options { batches: last, on_progress: Some(on_progress), ..Options::default() },
             reload,
             show_findings: Arc::new(|_| {}),
         };
@@ -51,10 +51,10 @@ impl Supervised {
         }
     }
 
-    /// Has the supervisor look at the files. It takes one signal after the other, and there is room
-    /// for one: when it has room for the third, the first is done with.
+    /// Has the supervisor look at the files. While it looks, it takes one signal aside, and there is
+    /// room for another: when it has room for the fourth, the first is done with.
     async fn look(&self) {
-        for _ in 0..3 {
+        for _ in 0..4 {
             self.signals.send(Signal::Reload).await.unwrap();
         }
     }
@@ -65,7 +65,7 @@ async fn a_file_that_comes_back_while_its_pipeline_stops_is_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.yaml");
     std::fs::write(&file, TICKS).unwrap();
-    let (mut it, run) = Supervised::start(folder.path(), false, Options::default());
+    let (mut it, run) = Supervised::start(folder.path(), false, None);
     let story = async {
         it.batch().await;
         std::fs::remove_file(&file).unwrap();
@@ -86,8 +86,7 @@ async fn a_version_that_is_too_late_for_its_job_is_run_by_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.yaml");
     std::fs::write(&file, TICKS).unwrap();
-    let options = Options { batches: Some(1), ..Options::default() };
-    let (mut it, run) = Supervised::start(folder.path(), true, options);
+    let (mut it, run) = Supervised::start(folder.path(), true, Some(1));
     let printed = Arc::clone(&it.printed);
     let story = async {
         it.batch().await;
@@ -103,4 +102,37 @@ async fn a_version_that_is_too_late_for_its_job_is_run_by_a_new_one() {
     assert_eq!(summary.batches, 2);
     let printed = printed.0.lock().unwrap().clone();
     assert!(printed.contains("{\"n\":0}\n") && printed.contains("{\"n\":100}\n"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_file_of_a_folder_is_said_once_and_runs_when_it_is_corrected() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p.yaml"), TICKS).unwrap();
+    let wrong = folder.path().join("wrong.yaml");
+    std::fs::write(&wrong, TICKS.replace("counter", "conter")).unwrap();
+    let (mut it, run) = Supervised::start(folder.path(), true, None);
+    let printed = Arc::clone(&it.printed);
+    let story = async {
+        it.batch().await;
+        std::fs::write(&wrong, TICKS.replace("n: counter", "other: counter")).unwrap();
+        it.look().await;
+        drop(it.gate);
+        while !printed.0.lock().unwrap().contains("{\"other\":0}\n") {
+            it.clock.turn_to(it.clock.now() + 1_000);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        it.signals.send(Signal::Stop).await.unwrap();
+    };
+    let both = async { tokio::join!(run, story).0 };
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_planning() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p.yaml"), TICKS).unwrap();
+    let (it, run) = Supervised::start(folder.path(), true, None);
+    drop(it.gate);
+    it.signals.send(Signal::Stop).await.unwrap();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), run).await.unwrap().unwrap().batches, 0);
 }
