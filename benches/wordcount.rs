@@ -46,13 +46,14 @@ fn main() -> Result<()> {
     check(&expected, &loop_over_socket(&text)?, "of the loop from a socket")?;
 
     let bytes = fs::metadata(&text)?.len();
-    compare("files", bytes, || loop_over_file(&text), || streamrun_from_file(&threads, &text, DISCARD))?;
-    compare("socket", bytes, || loop_over_socket(&text), || streamrun_from_socket(&threads, &text, DISCARD))
+    compare("files", 0.8, bytes, || loop_over_file(&text), || streamrun_from_file(&threads, &text, DISCARD))?;
+    compare("socket", 0.6, bytes, || loop_over_socket(&text), || streamrun_from_socket(&threads, &text, DISCARD))
 }
 
 /// Measures both in turn, after a first time that does not count.
 fn compare<R, S>(
     name: &str,
+    aim: f64,
     bytes: u64,
     reference: impl Fn() -> Result<R>,
     streamrun: impl Fn() -> Result<S>,
@@ -67,7 +68,7 @@ fn compare<R, S>(
     let speed = |took| bytes as f64 / 1e6 / median(took).as_secs_f64();
     let (reference, streamrun) = (speed(reference_took), speed(streamrun_took));
     let ratio = streamrun / reference;
-    println!("{name}: streamrun {streamrun:.0} MB/s, loop {reference:.0} MB/s, ratio {ratio:.2} (aim 0.8)");
+    println!("{name}: streamrun {streamrun:.0} MB/s, loop {reference:.0} MB/s, ratio {ratio:.2} (aim {aim})");
     Ok(())
 }
 
