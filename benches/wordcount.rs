@@ -32,7 +32,7 @@ const WORDS: usize = 50_000;
 const WORDS_PER_LINE: usize = 10;
 const CHUNK: usize = 1 << 20;
 const THREADS: usize = 2;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 
 type Counts = hashbrown::HashMap<Box<[u8]>, u64>;
 

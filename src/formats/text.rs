@@ -16,12 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::records::lines;
-use super::{BATCH_ROWS, Decode, Decoded, FormatError, WriteRows};
+use super::{Decode, Decoded, FormatError, WriteRows};
 use crate::schema::{Column, ColumnType, Schema};
 
 /// Longest block that is decoded at once. Replacing invalid bytes makes a text up to three times as
 /// long, and a view's offset and length must still fit 31 bits then.
 const MAX_BLOCK: usize = 512 << 20;
+
+/// So many lines are a batch: what steps make of them, such as their words, still fits a core's cache.
+const BATCH_LINES: usize = 1024;
 
 /// Text is handed to the output in pieces of about this size.
 const WRITE_BYTES: usize = 64 << 10;
@@ -110,12 +113,12 @@ impl TextDecoder {
     fn decode_valid(&self, block: &Bytes, batches: &mut Vec<RecordBatch>) -> Result<(), FormatError> {
         let buffers: Arc<[Buffer]> = Arc::from(vec![Buffer::from(Bytes::clone(block))]);
         // A line has at least one byte, its end, so a small block does not need the full room.
-        let mut views = Vec::with_capacity(BATCH_ROWS.min(block.len()));
+        let mut views = Vec::with_capacity(BATCH_LINES.min(block.len()));
         for line in lines(block) {
             let left = block.len() - line.end;
             views.push(view(block, line.start, line.end, 0));
-            if views.len() == BATCH_ROWS {
-                let full = std::mem::replace(&mut views, Vec::with_capacity(BATCH_ROWS.min(left)));
+            if views.len() == BATCH_LINES {
+                let full = std::mem::replace(&mut views, Vec::with_capacity(BATCH_LINES.min(left)));
                 // SAFETY: every view is a line of `block`, which is valid UTF-8 and buffer 0. Line
                 // ends are ASCII, so a line neither begins nor ends inside a character.
                 batches.push(unsafe { self.batch(full, &buffers) }?);
@@ -148,7 +151,7 @@ impl TextDecoder {
             }
         }
         let buffers: Arc<[Buffer]> = Arc::from(vec![Buffer::from(Bytes::clone(block)), Buffer::from_vec(replaced)]);
-        for rows in views.chunks(BATCH_ROWS) {
+        for rows in views.chunks(BATCH_LINES) {
             // SAFETY: every view is a line that was found or made valid UTF-8: one of `block`, which is
             // buffer 0, or one of `replaced`, which is buffer 1 and only grew since.
             decoded.batches.push(unsafe { self.batch(rows.to_vec(), &buffers) }?);
