@@ -83,7 +83,7 @@ pub struct SourceContext {
     pub name: String,
     /// The time that blocks are stamped with.
     pub clock: Arc<dyn Clock>,
-    /// Every so often a receiver cuts a block.
+    /// Every so often a block of a receiver ends.
     pub block_interval: Duration,
     /// How many bytes a receiver holds at most.
     pub receive_buffer: usize,
@@ -107,8 +107,8 @@ pub type Offset = serde_json::Value;
 /// How much a batch may take from a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
-    /// The batch's time, milliseconds since the epoch: what was received later belongs to a later
-    /// batch.
+    /// The batch's time, milliseconds since the epoch: a block whose first line was received later
+    /// belongs to a later batch.
     pub until: i64,
     /// Rows at most, from `max_rate` and back-pressure. A source without a notion of a rate may
     /// ignore it.

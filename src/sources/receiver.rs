@@ -1,8 +1,10 @@
 //! The one adapter that turns pushed bytes into the shape of a [`Source`].
 //!
-//! A receiving task sends blocks of whole lines through a [`BlockSender`]; the driver asks the
-//! [`ReceiverSource`] at the other end. What is received but not committed never exceeds the
-//! receive buffer: a sender waits for room, and while it waits its connection is not read.
+//! A receiving task sends whole lines as they come through a [`BlockSender`]; the driver asks the
+//! [`ReceiverSource`] at the other end. In between, lines are gathered into blocks, the partitions of
+//! a batch: a block ends with its block interval (Spark's `BlockGenerator`), but a batch that comes
+//! first takes what is there. What is received but not committed never exceeds the receive buffer: a
+//! sender waits for room, and while it waits its connection is not read.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use memchr::memchr_iter;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -18,12 +20,26 @@ use tokio::task::JoinHandle;
 use super::{Block, Clock, Limit, Offset, Source, SourceContext, SourceError};
 use crate::formats::{BadRows, Decode};
 
+/// A block ends at this size even if the block interval has not passed.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Lines that do not lie behind the block in memory are copied to it up to this size of the block, so
+/// that many small sends do not become as many blocks.
+const COPY_BYTES: usize = 64 << 10;
+
 /// Both ends for a source that is pushed to. Clones of the sender share the receive buffer.
 #[must_use]
 pub fn channel(context: &SourceContext) -> (BlockSender, Receiver) {
     let capacity = u32::try_from(context.receive_buffer).unwrap_or(u32::MAX).max(1);
     let room = Semaphore::new(usize::try_from(capacity).unwrap_or(Semaphore::MAX_PERMITS));
-    let shared = Arc::new(Shared { pending: Mutex::default(), room, capacity, clients: AtomicUsize::new(0) });
+    let shared = Arc::new(Shared {
+        pending: Mutex::default(),
+        block_interval: i64::try_from(context.block_interval.as_millis()).unwrap_or(i64::MAX).max(1),
+        // Small enough that receiving goes on while blocks wait for their batch.
+        block_bytes: (context.receive_buffer / 4).clamp(1, BLOCK_BYTES),
+        room,
+        capacity,
+        clients: AtomicUsize::new(0),
+    });
     let (stop, stopped) = watch::channel(false);
     let sender = BlockSender { shared: Arc::clone(&shared), clock: Arc::clone(&context.clock), stop: stopped };
     (sender, Receiver { shared, stop, promised: VecDeque::new(), last: 0 })
@@ -32,6 +48,9 @@ pub fn channel(context: &SourceContext) -> (BlockSender, Receiver) {
 struct Shared {
     /// Received, and not yet part of a batch.
     pending: Mutex<VecDeque<Received>>,
+    /// Milliseconds; blocks end at its multiples.
+    block_interval: i64,
+    block_bytes: usize,
     /// One permit per byte that may still be received; first come, first served. Closed once the
     /// source is stopped.
     room: Semaphore,
@@ -46,23 +65,51 @@ impl Shared {
     fn pending(&self) -> MutexGuard<'_, VecDeque<Received>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Puts what was received into the last block or into one of its own.
+    fn push(&self, clock: &dyn Clock, rows: u64, gathered: Gathered, permits: u32) {
+        let mut pending = self.pending();
+        // Stamped under the lock, so that the times in the queue never go back.
+        let received = Received { time: clock.now(), rows, gathered, permits };
+        let interval = |time: i64| time.div_euclid(self.block_interval);
+        let joined = match pending.back_mut() {
+            Some(last) if interval(last.time) == interval(received.time) => last.join(received, self.block_bytes),
+            _ => Err(received),
+        };
+        pending.extend(joined.err());
+    }
 }
 
 /// A block as it was received.
 struct Received {
-    /// When, in the engine's time.
+    /// When its first line was, in the engine's time.
     time: i64,
     rows: u64,
-    content: Content,
+    gathered: Gathered,
     /// What goes back to the room when the block is committed.
     permits: u32,
 }
 
-/// What was received.
-enum Content {
+/// What was received; more may come.
+enum Gathered {
     /// Whole lines.
-    Lines(Bytes),
+    Lines(BytesMut),
     /// What no decoder shall see.
+    Bad(BadRows),
+}
+
+impl Gathered {
+    fn freeze(self) -> Content {
+        match self {
+            Self::Lines(bytes) => Content::Lines(bytes.freeze()),
+            Self::Bad(bad_rows) => Content::Bad(bad_rows),
+        }
+    }
+}
+
+/// What was received and is part of a batch.
+enum Content {
+    Lines(Bytes),
     Bad(BadRows),
 }
 
@@ -76,9 +123,29 @@ impl Content {
 }
 
 impl Received {
+    /// Takes up what came next, if it can become one block with this at little cost.
+    fn join(&mut self, next: Self, block_bytes: usize) -> Result<(), Self> {
+        let (Gathered::Lines(lines), Gathered::Lines(more)) = (&mut self.gathered, &next.gathered) else {
+            return Err(next);
+        };
+        let size = lines.len() + more.len();
+        let is_behind = lines.as_ptr_range().end == more.as_ptr();
+        // The last line of a connection may have no end.
+        let is_whole = lines.last() == Some(&b'\n');
+        if size > block_bytes || !is_whole || !(is_behind || size <= COPY_BYTES) {
+            return Err(next);
+        }
+        self.rows += next.rows;
+        self.permits += next.permits;
+        if let Gathered::Lines(more) = next.gathered {
+            lines.unsplit(more);
+        }
+        Ok(())
+    }
+
     /// Takes the first `rows` lines out; `None` where that would be the whole block.
     fn take_rows(&mut self, rows: u64) -> Option<Self> {
-        let Content::Lines(bytes) = &mut self.content else { return None };
+        let Gathered::Lines(bytes) = &mut self.gathered else { return None };
         let last = usize::try_from(rows).ok()?.checked_sub(1)?;
         let end = memchr_iter(b'\n', bytes).nth(last)? + 1;
         if end == bytes.len() {
@@ -87,7 +154,7 @@ impl Received {
         let permits = self.permits.min(u32::try_from(end).unwrap_or(u32::MAX));
         self.permits -= permits;
         self.rows = self.rows.saturating_sub(rows);
-        Some(Self { time: self.time, rows, content: Content::Lines(bytes.split_to(end)), permits })
+        Some(Self { time: self.time, rows, gathered: Gathered::Lines(bytes.split_to(end)), permits })
     }
 }
 
@@ -100,12 +167,12 @@ pub struct BlockSender {
 }
 
 impl BlockSender {
-    /// Hands over a block of `rows` whole lines. Waits until there is room for it; a block larger
-    /// than the whole receive buffer waits until nothing else is held. Once the source is stopped
+    /// Hands over `rows` whole lines. Waits until there is room for them; what is larger than the
+    /// whole receive buffer waits until nothing else is held. Once the source is stopped
     /// there is always room, so that nothing that was received gets lost.
-    pub async fn send(&self, bytes: Bytes, rows: u64) {
+    pub async fn send(&self, bytes: BytesMut, rows: u64) {
         if !bytes.is_empty() {
-            self.push(bytes.len(), rows, Content::Lines(bytes)).await;
+            self.push(bytes.len(), rows, Gathered::Lines(bytes)).await;
         }
     }
 
@@ -114,10 +181,10 @@ impl BlockSender {
     pub async fn send_bad(&self, raw: &[u8], reason: String) {
         let mut bad_rows = BadRows::default();
         bad_rows.add(raw, || reason);
-        self.push(raw.len().max(1), 1, Content::Bad(bad_rows)).await;
+        self.push(raw.len().max(1), 1, Gathered::Bad(bad_rows)).await;
     }
 
-    async fn push(&self, size: usize, rows: u64, content: Content) {
+    async fn push(&self, size: usize, rows: u64, gathered: Gathered) {
         let wanted = u32::try_from(size).unwrap_or(u32::MAX).min(self.shared.capacity);
         let permits = match self.shared.room.acquire_many(wanted).await {
             Ok(permits) => {
@@ -126,10 +193,7 @@ impl BlockSender {
             }
             Err(_closed) => 0,
         };
-        let mut pending = self.shared.pending();
-        // Stamped under the lock, so that the times in the queue never go back.
-        let time = self.clock.now();
-        pending.push_back(Received { time, rows, content, permits });
+        self.shared.push(&*self.clock, rows, gathered, permits);
     }
 
     /// Counts a client as long as the answer is kept.
@@ -189,7 +253,8 @@ impl Receiver {
             let Some(block) = part.or_else(|| pending.pop_front()) else { return };
             left = left.saturating_sub(block.rows);
             self.last += 1;
-            self.promised.push_back(Promised { number: self.last, content: block.content, permits: block.permits });
+            let (content, permits) = (block.gathered.freeze(), block.permits);
+            self.promised.push_back(Promised { number: self.last, content, permits });
         }
     }
 
@@ -323,7 +388,7 @@ pub(crate) mod testing {
         let context = SourceContext {
             name: "lines".to_owned(),
             clock: Arc::<ManualClock>::clone(&clock),
-            block_interval: Duration::ZERO,
+            block_interval: Duration::from_millis(1),
             receive_buffer: 1 << 20,
             available_now: false,
         };
@@ -371,6 +436,8 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
 
     use super::testing::{ALL, context, texts};
@@ -379,6 +446,10 @@ mod tests {
 
     fn decoder() -> Arc<dyn Decode> {
         InputFormat::default().decoder().unwrap()
+    }
+
+    fn lines(bytes: &[u8]) -> BytesMut {
+        BytesMut::from(bytes)
     }
 
     fn source(receiver: Receiver) -> ReceiverSource {
@@ -390,9 +461,9 @@ mod tests {
         let (context, clock) = context();
         let (sender, receiver) = channel(&context);
         let mut source = source(receiver);
-        sender.send(Bytes::from_static(b"a\nb\nc\n"), 3).await;
+        sender.send(lines(b"a\nb\nc\n"), 3).await;
         clock.turn_to(10);
-        sender.send(Bytes::from_static(b"d\n"), 1).await;
+        sender.send(lines(b"d\n"), 1).await;
 
         let start = source.start();
         let first = source.latest(Limit { until: 9, rows: Some(2) }).await.unwrap();
@@ -409,14 +480,63 @@ mod tests {
         assert_eq!(texts(&source.read(&second, &third).await.unwrap()), ["d"]);
     }
 
+    /// How many blocks a batch gets that takes everything.
+    async fn blocks(source: &mut ReceiverSource) -> u64 {
+        let before = source.receiver.last;
+        number(&source.latest(ALL).await.unwrap()).unwrap() - before
+    }
+
+    #[tokio::test]
+    async fn a_batch_takes_the_block_that_has_not_ended() {
+        let (mut context, clock) = context();
+        context.block_interval = Duration::from_millis(200);
+        let (sender, receiver) = channel(&context);
+        let mut source = source(receiver);
+        clock.turn_to(1_000);
+        for _ in 0..3 {
+            sender.send(lines(b"a\nb\n"), 2).await;
+        }
+        clock.turn_to(1_199);
+        sender.send(lines(b"c\n"), 1).await;
+        clock.turn_to(1_200);
+        sender.send(lines(b"d\n"), 1).await;
+        let start = source.start();
+        let first = source.latest(Limit { until: 1_199, rows: None }).await.unwrap();
+        let read = source.read(&start, &first).await.unwrap();
+        assert_eq!((read.len(), texts(&read).concat()), (1, "abababc".to_owned()));
+        let second = source.latest(Limit { until: 1_200, rows: None }).await.unwrap();
+        sender.send(lines(b"e\n"), 1).await;
+        assert_eq!(texts(&source.read(&first, &second).await.unwrap()), ["d"]);
+        let third = source.latest(Limit { until: 1_200, rows: None }).await.unwrap();
+        assert_eq!(texts(&source.read(&second, &third).await.unwrap()), ["e"]);
+    }
+
+    #[tokio::test]
+    async fn blocks_grow_in_place_and_end_at_their_size() {
+        let (mut context, _) = context();
+        context.receive_buffer = 1 << 20;
+        let (sender, receiver) = channel(&context);
+        let mut source = source(receiver);
+        let mut buffer = lines(&b"0123456789abcde\n".repeat(16_384));
+        for _ in 0..16_384 {
+            sender.send(buffer.split_to(16), 1).await;
+        }
+        // 256 KiB in one piece of memory are one block; its size is a quarter of the receive buffer.
+        assert_eq!(blocks(&mut source).await, 1);
+        let half = || lines(&b"0123456789abcde\n".repeat(8_192));
+        sender.send(half(), 8_192).await;
+        sender.send(half(), 8_192).await;
+        assert_eq!(blocks(&mut source).await, 2);
+    }
+
     #[tokio::test]
     async fn a_sender_waits_for_commits() {
         let (mut context, _) = context();
         context.receive_buffer = 4;
         let (sender, receiver) = channel(&context);
         let mut source = source(receiver);
-        sender.send(Bytes::from_static(b"a\nb\n"), 2).await;
-        let mut second = Box::pin(sender.send(Bytes::from_static(b"longer than all\n"), 1));
+        sender.send(lines(b"a\nb\n"), 2).await;
+        let mut second = Box::pin(sender.send(lines(b"longer than all\n"), 1));
         assert!(second.as_mut().now_or_never().is_none());
         let end = source.latest(Limit { until: 0, rows: Some(1) }).await.unwrap();
         source.commit(&end).await.unwrap();
@@ -435,9 +555,9 @@ mod tests {
         let (sender, receiver) = channel(&context);
         let mut stop = sender.clone();
         let mut source = receiver.run(decoder(), None, async move {
-            sender.send(Bytes::from_static(b"a\n"), 1).await;
+            sender.send(lines(b"a\n"), 1).await;
             stop.stopped().await;
-            sender.send(Bytes::from_static(b"b"), 1).await;
+            sender.send(lines(b"b"), 1).await;
             Ok(())
         });
         source.stop().await;

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use self::client::Client;
-use self::connection::{BLOCK_BYTES, Rules};
+use self::connection::Rules;
 use self::server::Server;
 pub use self::tls::Tls;
 use super::{
@@ -218,14 +218,7 @@ struct Factory {
 
 impl Factory {
     fn rules(&self, context: &SourceContext) -> Rules {
-        Rules {
-            name: context.name.clone(),
-            max_line: self.max_line,
-            on_error: self.on_error,
-            block_interval: context.block_interval,
-            // Small enough that receiving goes on while blocks wait for their batch.
-            block_bytes: (context.receive_buffer / 4).clamp(1, BLOCK_BYTES),
-        }
+        Rules { name: context.name.clone(), max_line: self.max_line, on_error: self.on_error }
     }
 }
 

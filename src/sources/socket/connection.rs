@@ -1,9 +1,9 @@
-//! Reads blocks of whole lines from one connection.
+//! Reads whole lines from one connection.
 
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use memchr::{memchr, memrchr};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
@@ -13,10 +13,12 @@ use crate::sources::SourceError;
 use crate::sources::receiver::BlockSender;
 use crate::spec::{OnError, Size};
 
-/// A block is cut at this size even if the block interval has not passed.
-pub(super) const BLOCK_BYTES: usize = 1 << 20;
-/// A fresh buffer has at least this much room.
+/// A fresh buffer has this much room.
 const READ_BYTES: usize = 64 << 10;
+/// And this much at most, if the buffers before were full soon.
+const MOST_READ_BYTES: usize = 1 << 20;
+/// A buffer that is full in less time than this is too small.
+const SOON: Duration = Duration::from_millis(50);
 /// Below this much room, reading goes on in a fresh buffer.
 const LEAST_ROOM: usize = 4 << 10;
 /// This much of a line that is too long is shown.
@@ -31,10 +33,6 @@ pub(super) struct Rules {
     pub max_line: Size,
     /// What becomes of a longer one.
     pub on_error: OnError,
-    /// A block is cut this long after its first line.
-    pub block_interval: Duration,
-    /// A block is cut at this size.
-    pub block_bytes: usize,
 }
 
 /// Why receiving ended.
@@ -82,10 +80,9 @@ struct Lines<'a> {
     scanned: usize,
     /// In the middle of a line that is dropped.
     skipping: bool,
-    /// When a block is cut at the latest; only if there is a complete line.
-    deadline: Option<Instant>,
-    /// The size of the last block: what the next one will need.
-    last_block: usize,
+    /// The size of the buffer, and since when it is in use.
+    buffer_bytes: usize,
+    since: Instant,
     received: bool,
 }
 
@@ -97,8 +94,8 @@ impl<'a> Lines<'a> {
             complete: 0,
             scanned: 0,
             skipping: false,
-            deadline: None,
-            last_block: 0,
+            buffer_bytes: READ_BYTES / 2,
+            since: Instant::now(),
             received: false,
         }
     }
@@ -113,48 +110,44 @@ impl<'a> Lines<'a> {
             let read = tokio::select! {
                 biased;
                 () = stop.stopped() => {
-                    self.cut(sender).await;
                     if !self.buffer.is_empty() {
                         // Half a row is none; what the sender meant comes after the stop.
                         tracing::warn!(bytes = self.buffer.len(), "stopped in the middle of a line, which is dropped");
                     }
                     return End::Stopped;
                 }
-                read = read_until(reader, &mut self.buffer, self.deadline) => read,
+                read = reader.read_buf(&mut self.buffer) => read,
             };
             match read {
-                None => self.cut(sender).await,
-                Some(Ok(0)) => {
+                Ok(0) => {
                     self.finish(sender).await;
                     return End::Closed;
                 }
-                Some(Ok(_)) if !self.received && is_tls(&self.buffer) => return End::Tls,
-                Some(Ok(_)) => {
+                Ok(_) if !self.received && is_tls(&self.buffer) => return End::Tls,
+                Ok(_) => {
                     self.received = true;
                     if let Err(error) = self.look(sender).await {
                         return End::LongLine(error);
                     }
-                    if self.is_due() {
-                        self.cut(sender).await;
-                    }
+                    self.cut(sender).await;
                 }
                 // Many TLS peers close without saying goodbye.
-                Some(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     self.finish(sender).await;
                     return End::Closed;
                 }
-                Some(Err(error)) => {
-                    self.cut(sender).await;
-                    return End::Broken(error);
-                }
+                Err(error) => return End::Broken(error),
             }
         }
     }
 
-    /// A fast connection gets a buffer of a block's size at once, so that growing copies nothing.
+    /// A fast connection gets larger buffers, since a block lies in one of them.
     fn make_room(&mut self) {
         if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
-            self.buffer.reserve(self.last_block.max(READ_BYTES));
+            let soon = self.since.elapsed() < SOON;
+            self.buffer_bytes = if soon { (self.buffer_bytes * 2).min(MOST_READ_BYTES) } else { READ_BYTES };
+            self.buffer.reserve(self.buffer_bytes);
+            self.since = Instant::now();
         }
     }
 
@@ -183,9 +176,6 @@ impl<'a> Lines<'a> {
             self.complete = self.scanned + at + 1;
         }
         self.scanned = self.buffer.len();
-        if self.complete > 0 && self.deadline.is_none() {
-            self.deadline = Instant::now().checked_add(self.rules.block_interval);
-        }
         Ok(())
     }
 
@@ -201,22 +191,13 @@ impl<'a> Lines<'a> {
         end.is_some()
     }
 
-    fn is_due(&self) -> bool {
-        self.complete > 0
-            && (self.buffer.len() >= self.rules.block_bytes
-                || self.deadline.is_some_and(|deadline| deadline <= Instant::now()))
-    }
-
     /// Sends the complete lines.
     async fn cut(&mut self, sender: &BlockSender) {
-        let block = self.buffer.split_to(self.complete).freeze();
+        let lines = self.buffer.split_to(self.complete);
         self.scanned = self.scanned.saturating_sub(self.complete);
         self.complete = 0;
-        self.deadline = None;
-        if !block.is_empty() {
-            self.last_block = block.len();
-            send(block, sender).await;
-        }
+        let rows = count_lines(&lines) as u64;
+        sender.send(lines, rows).await;
     }
 
     /// Sends everything, with the line that has no end.
@@ -230,22 +211,6 @@ impl<'a> Lines<'a> {
 /// waited for one.
 fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x15 | 0x16, 3, 0..=4, ..])
-}
-
-async fn send(block: Bytes, sender: &BlockSender) {
-    let rows = count_lines(&block) as u64;
-    sender.send(block, rows).await;
-}
-
-/// Reads some bytes; `None` where the deadline came first.
-async fn read_until<R>(reader: &mut R, buffer: &mut BytesMut, deadline: Option<Instant>) -> Option<io::Result<usize>>
-where
-    R: AsyncRead + Unpin,
-{
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, reader.read_buf(buffer)).await.ok(),
-        None => Some(reader.read_buf(buffer).await),
-    }
 }
 
 /// Where the first line of more than `max` bytes starts; its end need not be there. Looks back from
@@ -275,13 +240,7 @@ mod tests {
     use crate::sources::{Offset, Source};
 
     fn rules() -> Rules {
-        Rules {
-            name: "lines".to_owned(),
-            max_line: Size::from_bytes(16),
-            on_error: OnError::Skip,
-            block_interval: Duration::ZERO,
-            block_bytes: BLOCK_BYTES,
-        }
+        Rules { name: "lines".to_owned(), max_line: Size::from_bytes(16), on_error: OnError::Skip }
     }
 
     /// What arrives of these writes, each of which is read by itself, and how it ended.
@@ -373,13 +332,6 @@ mod tests {
         let (lines, outcome) = receive_all(&[], &rules()).await;
         assert!(lines.is_empty());
         assert!(matches!(outcome, Outcome { end: End::Closed, received: false }));
-    }
-
-    #[tokio::test]
-    async fn small_blocks_are_cut_by_size() {
-        let rules = Rules { block_interval: Duration::from_secs(3600), block_bytes: 4, ..rules() };
-        let (lines, _) = receive_all(&[b"a\nb\nc\nd", b"\ne\n"], &rules).await;
-        assert_eq!(lines, ["a", "b", "c", "d", "e"]);
     }
 
     #[test]

@@ -8,13 +8,7 @@ use crate::sources::receiver::ReceiverSource;
 use crate::sources::receiver::testing::{ALL, check, context, texts};
 
 fn rules() -> Rules {
-    Rules {
-        name: "lines".to_owned(),
-        max_line: default_max_line(),
-        on_error: OnError::Fail,
-        block_interval: StdDuration::ZERO,
-        block_bytes: BLOCK_BYTES,
-    }
+    Rules { name: "lines".to_owned(), max_line: default_max_line(), on_error: OnError::Fail }
 }
 
 /// Asks until the source is finished.
