@@ -13,6 +13,7 @@
 //! turns bytes into rows and back; `expr` and `schema` are the expression language and the column
 //! types; `diagnostic` is how findings look; `testing` runs `*.test.yaml`; `cli` is the program.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod diagnostic;
 pub mod engine;
@@ -25,5 +26,6 @@ pub mod schema;
 pub mod sinks;
 pub mod sources;
 pub mod spec;
+pub mod state;
 pub mod testing;
 pub mod transforms;

@@ -2,16 +2,19 @@
 //!
 //! 1. the batch's time is given (nothing below reads a clock for it)
 //! 2. each source says how far the batch goes, within its rate limit
-//! 3. the sources' blocks of that range are put into the slots
-//! 4. the stages run: blocks are decoded and steps executed while the sinks read
-//! 5. every sink has written the batch
-//! 6. the sources may forget the range; the rate estimators learn; progress is published
+//! 3. offset log: the ranges are written to the checkpoint
+//! 4. the sources' blocks of that range are put into the slots
+//! 5. the stages run: blocks are decoded and steps executed while the sinks read
+//! 6. every sink has written the batch
+//! 7. commit log: the batch and what it changed in the states are written to the checkpoint
+//! 8. the sources may forget the range; the rate estimators learn; progress is published
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -19,11 +22,13 @@ use futures::StreamExt;
 
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
-use super::{RunError, Runtime};
-use crate::logical::{Named, Output, Slot, Stage, Stages};
+use super::{Ledger, Operators, RunError, Runtime, ledger};
+use crate::checkpoint::Planned;
+use crate::logical::{Named, Output, Stage, Stages};
 use crate::plan::{CHAIN, Plan};
 use crate::sinks::{Batch, Partition, RowsError, Sink, SinkError, each_partition};
 use crate::sources::{Block, Limit, Offset, Source};
+use crate::state::BatchTime;
 
 /// A running source with its place and its rate.
 pub struct RunningSource {
@@ -33,6 +38,8 @@ pub struct RunningSource {
     pub offset: Offset,
     /// How fast it may go.
     pub rate: RateEstimator,
+    /// Its kind.
+    pub kind: String,
 }
 
 /// How far a batch reaches.
@@ -56,9 +63,29 @@ pub struct Engine {
     pub sources: BTreeMap<String, RunningSource>,
     /// By name.
     pub sinks: BTreeMap<String, Box<dyn Sink>>,
+    /// The steps with state.
+    pub operators: Operators,
+    /// The batch interval before the first batch (`DStream.zeroTime`).
+    pub zero: Option<i64>,
+    /// The checkpoint, if there is one.
+    pub ledger: Option<Ledger>,
 }
 
 impl Engine {
+    /// Puts the parts together, with empty state.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn new(
+        plan: Arc<Plan>,
+        stages: Stages,
+        sources: BTreeMap<String, RunningSource>,
+        sinks: BTreeMap<String, Box<dyn Sink>>,
+    ) -> Result<Self, RunError> {
+        let operators = Operators::build(&plan, &stages)?;
+        Ok(Self { plan, stages, sources, sinks, operators, zero: None, ledger: None })
+    }
+
     /// Runs one batch. `None` if no source had anything new and `skip_empty` is set.
     ///
     /// # Errors
@@ -70,22 +97,61 @@ impl Engine {
         skip_empty: bool,
         runtime: &Runtime,
     ) -> Result<Option<Progress>, RunError> {
-        let scheduling_delay = Duration::from_millis(u64::try_from(runtime.clock.now() - batch.time).unwrap_or(0));
-        let begin = Instant::now();
+        let begin = Begin::now(batch, runtime);
         let ends = self.plan_ranges(reach, runtime.clock.now()).await?;
         if skip_empty && ends.iter().all(|(name, end)| self.sources.get(name).is_some_and(|it| it.offset == *end)) {
             return Ok(None);
         }
-        self.fill_slots(&ends).await?;
+        if let Some(ledger) = &mut self.ledger {
+            let planned = ledger::planned(batch, &self.sources, &ends);
+            ledger.plan(&planned).await?;
+        }
+        self.process(batch, &ends, begin, runtime).await.map(Some)
+    }
+
+    /// Runs a batch again that an earlier run has planned and not committed.
+    ///
+    /// # Errors
+    /// As for [`Engine::run`], and when what was planned cannot be read any more.
+    pub async fn run_again(&mut self, planned: &Planned, runtime: &Runtime) -> Result<Progress, RunError> {
+        let batch = Batch { id: planned.batch, time: planned.time };
+        let begin = Begin::now(batch, runtime);
+        let mut ends = BTreeMap::new();
+        for (name, running) in &mut self.sources {
+            let end = match planned.sources.get(name) {
+                Some(planned) => running.source.replan(planned).await.map_err(|error| source_error(name, error))?,
+                None => running.offset.clone(),
+            };
+            ends.insert(name.clone(), end);
+        }
+        self.process(batch, &ends, begin, runtime).await
+    }
+
+    /// Runs a planned batch.
+    async fn process(
+        &mut self,
+        batch: Batch,
+        ends: &BTreeMap<String, Offset>,
+        begin: Begin,
+        runtime: &Runtime,
+    ) -> Result<Progress, RunError> {
+        let Begin { begin, scheduling_delay } = begin;
+        self.fill_slots(ends).await?;
         let reading = begin.elapsed();
 
+        let interval = i64::try_from(self.plan.batch_interval.as_millis()).unwrap_or(i64::MAX);
+        let zero = *self.zero.get_or_insert(batch.time.saturating_sub(interval));
         self.stages.run.batch_time.store(batch.time, Ordering::Relaxed);
         let counters = Arc::new(Counters::default());
         let mut sink_time = Duration::ZERO;
         for index in 0..self.stages.stages.len() {
-            sink_time += self.run_stage(index, batch, &counters).await?;
+            sink_time += self.run_stage(index, batch, zero, &counters).await?;
         }
-        self.commit(&ends).await?;
+        if let Some(ledger) = &mut self.ledger {
+            let sections = ledger.sections(batch, zero, &self.sources, ends, &mut self.operators)?;
+            ledger.commit(batch, sections).await?;
+        }
+        self.commit(ends).await?;
 
         let processing_time = begin.elapsed();
         let mut parts = Parts { sources: reading, ..Parts::default() };
@@ -95,15 +161,16 @@ impl Engine {
         parts.steps = computing.saturating_sub(Duration::from_nanos(decoding));
         parts.sinks = sink_time.saturating_sub(computing);
         let sources = self.observe(runtime.clock.now(), processing_time, scheduling_delay);
-        Ok(Some(Progress {
+        Ok(Progress {
             batch,
             sources,
             rows_out: counters.rows_out.load(Ordering::Relaxed),
             skipped: self.stages.run.take_skipped(),
+            states: self.operators.sizes(),
             scheduling_delay,
             processing_time,
             parts,
-        }))
+        })
     }
 
     /// Whether no source will ever have more rows.
@@ -147,9 +214,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Executes a stage into its sink or slot; how long the sink took.
-    async fn run_stage(&mut self, index: usize, batch: Batch, counters: &Arc<Counters>) -> Result<Duration, RunError> {
-        let Some(stage) = self.stages.stages.get_mut(index) else { return Ok(Duration::ZERO) };
+    /// Executes a stage that is due into its sink, slot or operator; how long the sink took.
+    async fn run_stage(
+        &mut self,
+        index: usize,
+        batch: Batch,
+        zero: i64,
+        counters: &Arc<Counters>,
+    ) -> Result<Duration, RunError> {
+        let stage = self.stages.stages.get_mut(index);
+        let due = |stage: &&mut Stage| stage.schedule.is_none_or(|schedule| schedule.is_due(batch.time, zero));
+        let Some(stage) = stage.filter(due) else { return Ok(Duration::ZERO) };
         let begin = Instant::now();
         let is_sink = matches!(stage.output, Output::Sink(_));
         let place = Arc::new(Place::of(stage, &self.plan));
@@ -157,7 +232,15 @@ impl Engine {
             .map_err(|error| RunError::Rows(RowsError(place.describe(&error))))?;
         match &stage.output {
             Output::Slot(slot) => {
-                keep(partitions, slot).await.map_err(|error| stage_error(stage, &place, error))?;
+                let rows = collect(partitions).await.map_err(|error| stage_error(stage, &place, error))?;
+                slot.fill(rows.into_iter().map(Block::decoded).collect());
+            }
+            Output::State(state) => {
+                let rows = collect(partitions).await.map_err(|error| stage_error(stage, &place, error))?;
+                let operator = &mut self.operators.get(&state.step)?.operator;
+                let rows = operator.apply(BatchTime { time: batch.time, zero }, rows.into_iter().flatten().collect());
+                let rows = rows.map_err(|error| RunError::state(&state.step, error))?;
+                state.slot.fill(rows.into_iter().map(|rows| Block::decoded(vec![rows])).collect());
             }
             Output::Sink(_) => {
                 let sink = self
@@ -175,8 +258,10 @@ impl Engine {
             slot.clear();
         }
         for stage in &self.stages.stages {
-            if let Output::Slot(slot) = &stage.output {
-                slot.clear();
+            match &stage.output {
+                Output::Slot(slot) => slot.clear(),
+                Output::State(state) => state.slot.clear(),
+                Output::Sink(_) => {}
             }
         }
         for (name, running) in &mut self.sources {
@@ -206,6 +291,19 @@ impl Engine {
     }
 }
 
+/// When a batch's work began, and how long after its time.
+struct Begin {
+    begin: Instant,
+    scheduling_delay: Duration,
+}
+
+impl Begin {
+    fn now(batch: Batch, runtime: &Runtime) -> Self {
+        let late = u64::try_from(runtime.clock.now().saturating_sub(batch.time)).unwrap_or(0);
+        Self { begin: Instant::now(), scheduling_delay: Duration::from_millis(late) }
+    }
+}
+
 /// The lower of `max_rate` and what back-pressure allows.
 fn rate_limit(running: &RunningSource) -> Option<f64> {
     let estimate = running.rate.limit().filter(|_| running.source.is_receiver());
@@ -224,8 +322,14 @@ fn stage_error(stage: &Stage, place: &Place, error: SinkError) -> RunError {
     match (error, &stage.output) {
         (SinkError::Rows(error), _) => RunError::Rows(error),
         (error, Output::Sink(_)) => RunError::Sink { name: stage.name.clone(), error },
-        (error, Output::Slot(_)) => RunError::Stage { place: place.rows.clone(), error: error.to_string() },
+        (error, Output::Slot(_) | Output::State(_)) => {
+            RunError::Stage { place: place.rows.clone(), error: error.to_string() }
+        }
     }
+}
+
+fn has_sql(plan: &Plan) -> bool {
+    plan.streams.iter().flat_map(|stream| &stream.steps).any(|step| step.kind == "sql")
 }
 
 /// What a stage computes, for errors that do not say themselves where they come from.
@@ -241,6 +345,9 @@ impl Place {
         let name = match &stage.output {
             Output::Sink(index) => plan.sinks.get(*index).map_or(stage.name.as_str(), |sink| sink.from.as_str()),
             Output::Slot(_) => stage.name.as_str(),
+            Output::State(state) => {
+                return Self { rows: format!("the steps up to `{}`", state.step), sql: has_sql(plan) };
+            }
         };
         let rows = if name == CHAIN {
             "the steps of `transforms`".to_owned()
@@ -249,8 +356,7 @@ impl Place {
         } else {
             format!("the steps of stream `{name}`")
         };
-        let sql = plan.streams.iter().flat_map(|stream| &stream.steps).any(|step| step.kind == "sql");
-        Self { rows, sql }
+        Self { rows, sql: has_sql(plan) }
     }
 
     /// An error of a plan without the names of its wrappers.
@@ -300,8 +406,8 @@ fn execute(
     Ok(partitions)
 }
 
-/// Reads all partitions into a slot, keeping their order.
-async fn keep(partitions: Vec<Partition>, slot: &Arc<Slot>) -> Result<(), SinkError> {
+/// Reads all partitions; the rows of each that has any, in order.
+async fn collect(partitions: Vec<Partition>) -> Result<Vec<Vec<RecordBatch>>, SinkError> {
     let collected = each_partition(partitions, |_, mut partition| async move {
         let mut batches = Vec::new();
         while let Some(batch) = partition.next().await {
@@ -313,8 +419,7 @@ async fn keep(partitions: Vec<Partition>, slot: &Arc<Slot>) -> Result<(), SinkEr
         Ok(batches)
     })
     .await?;
-    slot.fill(collected.into_iter().filter(|batches| !batches.is_empty()).map(Block::decoded).collect());
-    Ok(())
+    Ok(collected.into_iter().filter(|batches| !batches.is_empty()).collect())
 }
 
 /// Counts rows, and the time that computing them takes.
@@ -324,7 +429,7 @@ struct Counted {
 }
 
 impl futures::Stream for Counted {
-    type Item = Result<arrow::record_batch::RecordBatch, RowsError>;
+    type Item = Result<RecordBatch, RowsError>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,

@@ -4,15 +4,21 @@
 pub mod batch;
 pub mod clock;
 pub mod generator;
+pub mod ledger;
+pub mod operators;
 pub mod progress;
 pub mod rate;
 
 use std::sync::Arc;
 
+use crate::checkpoint::CheckpointError;
 use crate::sinks::{RowsError, SinkError, Terminal};
 use crate::sources::{Clock, SourceError};
+use crate::state::StateError;
 
 pub use batch::{Engine, Reach};
+pub use ledger::{Ledger, Left};
+pub use operators::Operators;
 pub use progress::{Progress, SourceProgress};
 
 /// What jobs share.
@@ -60,7 +66,32 @@ pub enum RunError {
         /// Why.
         error: String,
     },
+    /// A step's state cannot go on.
+    #[error("step `{step}`: {error}")]
+    State {
+        /// Its name.
+        step: String,
+        /// Why.
+        error: StateError,
+    },
+    /// A step keeps something else than it did.
+    #[error("the state of step `{step}` does not fit any more: {difference}")]
+    StateChanged {
+        /// Its name.
+        step: String,
+        /// What differs.
+        difference: String,
+    },
+    /// The checkpoint cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The engine itself; a bug.
     #[error("internal error, please report it: {0}")]
     Internal(String),
+}
+
+impl RunError {
+    fn state(step: &str, error: StateError) -> Self {
+        Self::State { step: step.to_owned(), error }
+    }
 }

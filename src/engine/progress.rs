@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::sinks::Batch;
+use crate::state::Size;
 
 /// One batch.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Progress {
     pub rows_out: u64,
     /// Rows left out because they could not be decoded: component, count, one reason.
     pub skipped: Vec<(String, u64, String)>,
+    /// How much state each step has that keeps some.
+    pub states: Vec<(String, Size)>,
     /// From the batch's time to the beginning of its work.
     pub scheduling_delay: Duration,
     /// From the beginning of its work to its end.
@@ -71,6 +74,10 @@ impl Progress {
                 format!("{}: {} rows ({:.0}/s{limit})", source.name, source.rows, source.rows_per_second)
             })
             .collect();
+        let states = self.states.iter().map(|(step, size)| {
+            format!("{step}: {} in {}", size.entries, bytesize::ByteSize(size.bytes as u64).display().iec())
+        });
+        let states = Some(states.collect::<Vec<_>>().join("; ")).filter(|it| !it.is_empty());
         tracing::info!(
             pipeline,
             batch = self.batch.id,
@@ -81,6 +88,7 @@ impl Progress {
             processing_time_ms = millis(self.processing_time),
             total_delay_ms = millis(self.total_delay()),
             sources = sources.join("; "),
+            states,
             "batch done"
         );
         self.log_skipped(pipeline);

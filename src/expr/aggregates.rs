@@ -13,6 +13,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::function::{Accepts, Aggregate, optional, parameter};
+use super::partial;
 use crate::schema::ColumnType;
 
 /// A sum of decimals has so many digits more than they: room for ten thousand million of them.
@@ -25,6 +26,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: |_| ColumnType::Long,
         summary: "The number of rows; `count(x)` leaves out those where x is NULL.",
         build: |arguments, _| expr_fn::count(arguments.into_iter().next().unwrap_or_else(|| lit(1_i64))),
+        divide: partial::count,
     },
     Aggregate {
         name: "sum",
@@ -32,6 +34,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: sum_type,
         summary: "The sum. NULL values are left out; NULL if there is no other.",
         build: |arguments, types| sum(only(arguments), types),
+        divide: partial::sum,
     },
     Aggregate {
         name: "avg",
@@ -39,6 +42,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: |_| ColumnType::Double,
         summary: "The arithmetic mean. NULL values are left out; NULL if there is no other.",
         build: |arguments, _| expr_fn::avg(only(arguments)),
+        divide: partial::avg,
     },
     Aggregate {
         name: "min",
@@ -46,6 +50,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: same,
         summary: "The smallest value. NULL values are left out; NULL if there is no other.",
         build: |arguments, _| expr_fn::min(only(arguments)),
+        divide: partial::min,
     },
     Aggregate {
         name: "max",
@@ -53,6 +58,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: same,
         summary: "The greatest value. NULL values are left out; NULL if there is no other.",
         build: |arguments, _| expr_fn::max(only(arguments)),
+        divide: partial::max,
     },
     Aggregate {
         name: "first",
@@ -60,6 +66,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: same,
         summary: "The value of the row that came first, NULL or not.",
         build: |arguments, _| expr_fn::first_value(only(arguments), vec![]),
+        divide: partial::first,
     },
     Aggregate {
         name: "last",
@@ -67,6 +74,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: same,
         summary: "The value of the row that came last, NULL or not.",
         build: |arguments, _| expr_fn::last_value(only(arguments), vec![]),
+        divide: partial::last,
     },
     Aggregate {
         name: "count_distinct",
@@ -74,6 +82,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: |_| ColumnType::Long,
         summary: "The exact number of different values; NULL is none.",
         build: |arguments, _| expr_fn::count_distinct(only(arguments)),
+        divide: partial::count_distinct,
     },
     Aggregate {
         name: "collect_list",
@@ -81,6 +90,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: list,
         summary: "All values in a list, in the order of the rows. NULL values are left out; NULL if there is no other.",
         build: |arguments, _| collect(arguments, false),
+        divide: partial::collect_list,
     },
     Aggregate {
         name: "collect_set",
@@ -88,6 +98,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: list,
         summary: "All different values in a list, in no particular order. NULL values are left out; NULL if there is no other.",
         build: |arguments, _| collect(arguments, true),
+        divide: partial::collect_set,
     },
     Aggregate {
         name: "stddev",
@@ -95,6 +106,7 @@ const AGGREGATES: &[Aggregate] = &[
         returns: |_| ColumnType::Double,
         summary: "The standard deviation of a sample. NULL values are left out; NULL for fewer than two others.",
         build: |arguments, _| expr_fn::stddev(only(arguments)),
+        divide: partial::stddev,
     },
     Aggregate {
         name: "percentile",
@@ -103,6 +115,7 @@ const AGGREGATES: &[Aggregate] = &[
         summary: "The value that a fraction of the values (a literal from 0 to 1, such as 0.95) does not exceed; exact, \
                   between two values it is interpolated. It keeps all values of the group in memory. NULL values are left out.",
         build: |arguments, _| aggregate(percentile_cont_udaf(), literals(arguments), false, None),
+        divide: partial::percentile,
     },
 ];
 
@@ -130,7 +143,7 @@ fn list(types: &[ColumnType]) -> ColumnType {
     same(types).list_of()
 }
 
-fn sum_type(types: &[ColumnType]) -> ColumnType {
+pub(super) fn sum_type(types: &[ColumnType]) -> ColumnType {
     match types.first() {
         Some(ColumnType::Int | ColumnType::Long) => ColumnType::Long,
         Some(ColumnType::Decimal(precision, scale)) => {
@@ -151,7 +164,7 @@ fn sum(x: Expr, types: &[ColumnType]) -> Expr {
     }
 }
 
-fn collect(arguments: Vec<Expr>, distinct: bool) -> Expr {
+pub(super) fn collect(arguments: Vec<Expr>, distinct: bool) -> Expr {
     aggregate(array_agg_udaf(), arguments, distinct, Some(NullTreatment::IgnoreNulls))
 }
 

@@ -1,5 +1,7 @@
 //! An expression as a tree of our own, so that the parser behind it can be changed.
 
+use std::fmt;
+
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ast {
@@ -96,6 +98,18 @@ impl BinaryOperator {
 }
 
 impl Ast {
+    /// Whether the column of that name is used anywhere inside.
+    #[must_use]
+    pub fn names(&self, column: &str) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Name(name) => name == column,
+            Self::Unary(_, operand) => operand.names(column),
+            Self::Binary(_, left, right) => left.names(column) || right.names(column),
+            Self::Call(_, arguments) => arguments.iter().any(|argument| argument.names(column)),
+        }
+    }
+
     /// Whether an aggregate function is called anywhere inside.
     #[must_use]
     pub fn has_aggregate(&self) -> bool {
@@ -106,6 +120,54 @@ impl Ast {
             Self::Call(name, arguments) => {
                 super::aggregates::find(name).is_some() || arguments.iter().any(Self::has_aggregate)
             }
+        }
+    }
+}
+
+/// Writes an expression in canonical form: the same tree is always the same text. Checkpoints know
+/// expressions by it.
+impl fmt::Display for Ast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(literal) => write!(f, "{literal}"),
+            Self::Name(name) => f.write_str(name),
+            Self::Unary(UnaryOperator::Negate, operand) => write!(f, "-{}", Operand(operand)),
+            Self::Unary(UnaryOperator::Not, operand) => write!(f, "!{}", Operand(operand)),
+            Self::Binary(operator, left, right) => {
+                write!(f, "{} {} {}", Operand(left), operator.symbol(), Operand(right))
+            }
+            Self::Call(name, arguments) => {
+                write!(f, "{name}(")?;
+                for (index, argument) in arguments.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ", " };
+                    write!(f, "{separator}{argument}")?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// Puts what has operators of its own in parentheses.
+struct Operand<'a>(&'a Ast);
+
+impl fmt::Display for Operand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            inner @ (Ast::Binary(..) | Ast::Unary(..)) => write!(f, "({inner})"),
+            inner => write!(f, "{inner}"),
+        }
+    }
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Double(value) => write!(f, "{value:?}"),
+            Self::String(value) => write!(f, "{value:?}"),
         }
     }
 }

@@ -6,6 +6,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::ast::{Ast, Literal};
 use super::function::{Accepts, Parameter};
+use super::partial::InParts;
 use super::{ExpressionError, aggregates, functions, operators};
 use crate::diagnostic::{codes, suggest};
 use crate::schema::{ColumnType, Schema};
@@ -31,6 +32,15 @@ pub struct Grouped {
     pub aggregates: Vec<(String, Expr)>,
 }
 
+/// An expression over what is kept of groups: a value over the keys and the results of aggregates.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Over the key columns and the aggregates' names.
+    pub value: Typed,
+    /// The aggregates it needs. The name of each is its text in canonical form.
+    pub aggregates: Vec<(String, InParts)>,
+}
+
 /// The column of that name, as an expression.
 #[must_use]
 pub fn column(name: &str) -> Expr {
@@ -52,10 +62,23 @@ pub fn compile_row(ast: &Ast, schema: &Schema) -> Result<Typed, ExpressionError>
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn compile_grouped(ast: &Ast, schema: &Schema, keys: &Schema, prefix: &str) -> Result<Grouped, ExpressionError> {
-    let mut compiler = Compiler::new(schema, Some(Group { keys, prefix, aggregates: Vec::new() }))?;
+    let group = Group { keys, prefix, aggregates: Vec::new(), in_parts: None };
+    let mut compiler = Compiler::new(schema, Some(group))?;
     let value = compiler.compile(ast)?;
     let aggregates = compiler.group.map(|group| group.aggregates).unwrap_or_default();
     Ok(Grouped { value, aggregates })
+}
+
+/// As [`compile_grouped`], for groups of which rows arrive bit by bit.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn compile_kept(ast: &Ast, schema: &Schema, keys: &Schema) -> Result<Kept, ExpressionError> {
+    let group = Group { keys, prefix: "", aggregates: Vec::new(), in_parts: Some(Vec::new()) };
+    let mut compiler = Compiler::new(schema, Some(group))?;
+    let value = compiler.compile(ast)?;
+    let aggregates = compiler.group.and_then(|group| group.in_parts).unwrap_or_default();
+    Ok(Kept { value, aggregates })
 }
 
 /// The literal NULL.
@@ -68,6 +91,8 @@ struct Group<'a> {
     keys: &'a Schema,
     prefix: &'a str,
     aggregates: Vec<(String, Expr)>,
+    /// The aggregates bit by bit, where they are wanted that way.
+    in_parts: Option<Vec<(String, InParts)>>,
 }
 
 struct Compiler<'a> {
@@ -100,7 +125,7 @@ impl<'a> Compiler<'a> {
                 let (left, right) = (self.compile(left)?, self.compile(right)?);
                 operators::binary(*operator, left, right)
             }
-            Ast::Call(name, arguments) => self.call(name, arguments),
+            Ast::Call(name, arguments) => self.call(ast, name, arguments),
         }
     }
 
@@ -140,9 +165,9 @@ impl<'a> Compiler<'a> {
         Err(ExpressionError::new(codes::UNKNOWN_COLUMN, message).help(help).word(name))
     }
 
-    fn call(&mut self, name: &str, arguments: &[Ast]) -> Result<Typed, ExpressionError> {
+    fn call(&mut self, ast: &Ast, name: &str, arguments: &[Ast]) -> Result<Typed, ExpressionError> {
         if let Some(aggregate) = aggregates::find(name) {
-            return self.aggregate(aggregate, arguments);
+            return self.aggregate(aggregate, arguments, ast);
         }
         let Some(function) = functions::find(name) else {
             return Err(ExpressionError::new(codes::UNKNOWN_FUNCTION, format!("there is no function `{name}`"))
@@ -157,6 +182,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         aggregate: &'static super::function::Aggregate,
         arguments: &[Ast],
+        ast: &Ast,
     ) -> Result<Typed, ExpressionError> {
         let name = aggregate.name;
         if self.group.is_none() || self.in_aggregate {
@@ -166,13 +192,20 @@ impl<'a> Compiler<'a> {
                 format!("`{name}()` is an aggregate, and rows are not grouped here")
             };
             return Err(ExpressionError::new(codes::MISPLACED_AGGREGATE, message)
-                .help("aggregates stand in `reduce`, `reduce_by_key` and `group_by_key`")
+                .help("aggregates stand in `reduce`, `reduce_by_key`, `group_by_key` and the steps with windows and state")
                 .word(name));
         }
         self.in_aggregate = true;
         let compiled = self.arguments(name, aggregate.parameters, arguments);
         self.in_aggregate = false;
         let (arguments, types) = compiled?;
+        if let Some(in_parts) = self.group.as_mut().and_then(|group| group.in_parts.as_mut()) {
+            let text = ast.to_string();
+            if !in_parts.iter().any(|(known, _)| *known == text) {
+                in_parts.push((text.clone(), (aggregate.divide)(arguments, &types, &text)));
+            }
+            return Ok(Typed { expr: column(&text), column_type: (aggregate.returns)(&types) });
+        }
         let expr = (aggregate.build)(arguments, &types);
         let data_type = expr.get_type(&self.plan_schema).map_err(|error| unfit(&error).word(name))?;
         let column_type = (aggregate.returns)(&types);

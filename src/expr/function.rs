@@ -3,6 +3,7 @@
 
 use datafusion::logical_expr::Expr;
 
+use super::partial::Divide;
 use crate::schema::ColumnType;
 
 /// Where a function stands in the documentation.
@@ -146,4 +147,6 @@ pub struct Aggregate {
     /// The DataFusion aggregate over the arguments, which have these types; the caller casts as for
     /// [`Function::build`].
     pub build: fn(Vec<Expr>, &[ColumnType]) -> Expr,
+    /// The same bit by bit, for state and windows.
+    pub divide: Divide,
 }

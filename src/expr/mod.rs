@@ -8,10 +8,12 @@
 pub mod aggregates;
 pub mod ast;
 pub mod compile;
+pub mod evaluate;
 pub mod function;
 pub mod functions;
 mod operators;
 pub mod parse;
+pub mod partial;
 mod pushdown;
 pub mod query;
 pub mod session;

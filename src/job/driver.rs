@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::control::{Asked, Wish};
 use super::{Prepared, reload};
+use crate::checkpoint::Planned;
 use crate::engine::generator::BatchTimes;
 use crate::engine::progress::DelayWatch;
 use crate::engine::{Engine, Progress, Reach, RunError, Runtime};
 use crate::sinks::Batch;
+use crate::spec::CatchUp;
 
 /// Hears of every batch: the pipeline's name and what the batch did.
 pub type OnProgress = Arc<dyn Fn(&str, &Progress) + Send + Sync>;
@@ -38,6 +40,10 @@ pub struct Summary {
 /// A pipeline whose sources and sinks have started.
 pub struct Job {
     engine: Engine,
+    /// The number of the next batch.
+    next: u64,
+    /// Batches that an earlier run has begun.
+    planned: Vec<Planned>,
     times: BatchTimes,
     delays: DelayWatch,
     deadline: Option<i64>,
@@ -64,11 +70,18 @@ impl Job {
     /// # Errors
     /// The first one that cannot start.
     pub async fn start(prepared: Prepared, options: Options, runtime: Runtime) -> Result<Self, RunError> {
-        let engine = reload::start(prepared, &runtime).await?;
+        let (engine, left) = reload::start(prepared, &runtime).await?;
+        let (planned, last) = left.map_or_else(Default::default, |left| (left.planned, left.last));
         let now = runtime.clock.now();
         let until = |span: Duration| now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         let mut times = BatchTimes::new(engine.plan.batch_interval.as_millis(), now);
-        times.skip_past(last_time(&engine));
+        let last_known = planned.last().map(|planned| planned.time).or(last.map(|last| last.time));
+        match (last_known, engine.plan.engine.catch_up) {
+            // Batches that an earlier run has left at a sink are known to the checkpoint, too.
+            (Some(last), CatchUp::Merge) => times.skip_past(last),
+            (Some(last), CatchUp::Each) => times = BatchTimes::new(engine.plan.batch_interval.as_millis(), last),
+            (None, _) => times.skip_past(last_time(&engine)),
+        }
         if times.is_ahead_of(now) && !runtime.available_now {
             tracing::warn!(
                 pipeline = engine.plan.name,
@@ -82,6 +95,8 @@ impl Job {
             delays: DelayWatch::new(engine.plan.batch_interval.to_std()),
             deadline: options.run_for.map(until),
             engine,
+            next: last.map_or(0, |last| last.id + 1),
+            planned,
             summary: Summary::default(),
             options,
             runtime,
@@ -103,6 +118,16 @@ impl Job {
     }
 
     async fn batches(&mut self, asked: &mut Asked) -> Result<(), RunError> {
+        for planned in std::mem::take(&mut self.planned) {
+            tracing::info!(
+                pipeline = self.engine.plan.name,
+                batch = planned.batch,
+                "finishing a batch of the earlier run"
+            );
+            let progress = self.engine.run_again(&planned, &self.runtime).await?;
+            self.next = planned.batch + 1;
+            self.finished(&progress);
+        }
         // A reload may run batches, too.
         while !self.has_run_all_batches() {
             match self.wait(asked).await {
@@ -147,23 +172,29 @@ impl Job {
 
     /// Runs one batch; false if there was nothing to do and empty batches are passed over.
     async fn batch(&mut self, reach: Reach, skip_empty: bool) -> Result<bool, RunError> {
-        let batch = Batch { id: self.summary.batches, time: self.times.next() };
+        let batch = Batch { id: self.next, time: self.times.next() };
         let Some(progress) = self.engine.run(batch, reach, skip_empty, &self.runtime).await? else {
             return Ok(false);
         };
         self.times.advance();
+        self.next += 1;
+        self.finished(&progress);
+        Ok(true)
+    }
+
+    /// Counts a batch and tells of it.
+    fn finished(&mut self, progress: &Progress) {
         self.summary.batches += 1;
         self.summary.rows_in += progress.rows_in();
         self.summary.rows_out += progress.rows_out;
         let name = &self.engine.plan.name;
         if let Some(on_progress) = &self.options.on_progress {
-            on_progress(name, &progress);
+            on_progress(name, progress);
         }
         // Without waiting for batch times there is no delay to speak of.
-        if let Some(warning) = self.delays.observe(&progress).filter(|_| !self.runtime.available_now) {
+        if let Some(warning) = self.delays.observe(progress).filter(|_| !self.runtime.available_now) {
             tracing::warn!(pipeline = name, "{warning}");
         }
-        Ok(true)
     }
 
     /// Stops receiving and processes everything that was received.

@@ -7,30 +7,66 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
+
+use serde_json::Value;
 
 use super::{Prepared, source_context};
+use crate::checkpoint::{Checkpoint, Store};
 use crate::engine::batch::RunningSource;
 use crate::engine::rate::RateEstimator;
-use crate::engine::{Engine, RunError, Runtime};
+use crate::engine::{Engine, Ledger, Left, Operators, RunError, Runtime};
 use crate::plan::{Plan, PlannedSink, PlannedSource};
 use crate::sinks::{Sink, SinkContext};
-use crate::sources::{Offset, Resource};
+use crate::sources::Resource;
 
-/// Builds every source and sink of a pipeline.
+/// Builds every source and sink of a pipeline, and opens its checkpoint first: no one else may be on it.
+/// With what an earlier run has left, as far as the caller has to see to it.
 ///
 /// # Errors
-/// The first one that cannot start.
-pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<Engine, RunError> {
+/// The first one that cannot start, or a checkpoint that cannot be continued.
+pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engine, Option<Left>), RunError> {
     let Prepared { plan, stages } = prepared;
+    let mut operators = Operators::build(&plan, &stages)?;
+    let (ledger, left) = open_checkpoint(&plan, runtime).await?.unzip();
+    if let Some(left) = &left {
+        left.restore(&mut operators)?;
+    }
     let mut sinks = BTreeMap::new();
     for sink in &plan.sinks {
         sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
     }
     let mut sources = BTreeMap::new();
     for source in &plan.sources {
-        sources.insert(source.name.clone(), build_source(&plan, source, None, runtime).await?);
+        let factory = source.checked.factory.as_ref();
+        let resume = left.as_ref().map(|left| left.position(&source.name, &source.kind, factory));
+        let resume = resume.transpose()?.flatten();
+        sources.insert(source.name.clone(), build_source(&plan, source, resume, runtime).await?);
     }
-    Ok(Engine { plan, stages, sources, sinks })
+    let mut engine = Engine::new(plan, stages, sources, sinks)?;
+    engine.operators = operators;
+    engine.ledger = ledger;
+    if let Some(left) = &left {
+        engine.zero = left.zero;
+        let sources = engine.plan.sources.iter().map(|source| source.name.as_str());
+        let strangers = left.strangers(sources, &engine.operators);
+        if let Some(ledger) = engine.ledger.as_mut().filter(|_| !strangers.is_empty()) {
+            tracing::warn!("left out of the checkpoint, since the pipeline has them no more: {}", strangers.join(", "));
+            ledger.keep_only(&strangers);
+        }
+    }
+    Ok((engine, left))
+}
+
+async fn open_checkpoint(plan: &Plan, runtime: &Runtime) -> Result<Option<(Ledger, Left)>, RunError> {
+    let Some(settings) = &plan.checkpoint else { return Ok(None) };
+    let store = Store::local(Path::new(&settings.path))?.folder(&plan.name);
+    let (name, retain) = (plan.name.clone(), settings.retain);
+    // Its files are read and written by the threads that wait.
+    let opened = runtime.io.spawn(async move { Checkpoint::open(store, &name, retain).await }).await;
+    let (checkpoint, recovered) = opened.map_err(|error| RunError::Internal(error.to_string()))??;
+    let interval = i64::try_from(settings.interval.as_millis()).unwrap_or(i64::MAX);
+    Ledger::new(checkpoint, recovered, interval).map(Some)
 }
 
 async fn build_sink(sink: &PlannedSink, runtime: &Runtime) -> Result<Box<dyn Sink>, RunError> {
@@ -46,7 +82,7 @@ async fn build_sink(sink: &PlannedSink, runtime: &Runtime) -> Result<Box<dyn Sin
 async fn build_source(
     plan: &Plan,
     source: &PlannedSource,
-    resume: Option<Offset>,
+    resume: Option<Value>,
     runtime: &Runtime,
 ) -> Result<RunningSource, RunError> {
     let context = source_context(plan, &source.name, runtime);
@@ -56,7 +92,7 @@ async fn build_source(
     let built = built.map_err(|error| RunError::Internal(error.to_string()))?;
     let source_built = built.map_err(|error| RunError::Source { name: source.name.clone(), error })?;
     let rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
-    Ok(RunningSource { offset: source_built.start(), source: source_built, rate })
+    Ok(RunningSource { offset: source_built.start(), source: source_built, rate, kind: source.kind.clone() })
 }
 
 /// Finds out what would be wrong with a source that must not be built yet.
@@ -227,6 +263,12 @@ pub(super) async fn swap(
         return Err(SwapError::Kept(error));
     }
     let Prepared { plan, stages } = prepared;
+    let mut operators = match Operators::build(&plan, &stages) {
+        Ok(operators) => operators,
+        Err(error) => return Err(SwapError::Kept(error)),
+    };
+    operators.take_over(std::mem::take(&mut engine.operators));
+    engine.operators = operators;
     engine.sources.retain(|name, _| changes.kept_sources.contains(name));
     engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
     let same_pace = plan.batch_interval == engine.plan.batch_interval
@@ -261,9 +303,9 @@ async fn build_rest(
 }
 
 /// Where an earlier version of the source stopped, if it is of the same kind.
-fn resume_point(engine: &Engine, source: &PlannedSource) -> Option<Offset> {
+fn resume_point(engine: &Engine, source: &PlannedSource) -> Option<Value> {
     let same_kind = engine.plan.sources.iter().any(|it| it.name == source.name && it.kind == source.kind);
-    engine.sources.get(&source.name).filter(|_| same_kind).map(|running| running.source.resume_point())
+    engine.sources.get(&source.name).filter(|_| same_kind).map(|running| running.source.position(&running.offset))
 }
 
 fn ports(sources: &[PlannedSource], names: &[String]) -> Vec<u16> {

@@ -6,6 +6,7 @@
 //! source slot --> steps --> slot --> steps --> sink     where a stream has several readers, its
 //!                               \--> sink               rows are kept in a slot between stages
 //! steps --> slot --> steps --> ...                      where there are very many steps, too
+//! steps --> operator --> slot --> steps --> ...         a step with state or a window
 //! ```
 
 mod qualify;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::{DataFusionError, Result};
@@ -22,15 +24,16 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::expr::session;
-use crate::plan::{Plan, PlannedStream};
+use crate::plan::{Plan, PlannedStep, PlannedStream};
 use crate::schema::Schema;
-use crate::transforms::conform;
+use crate::state::{Schedule, Stateful};
 use crate::transforms::operator::{OperatorPlanner, RunContext};
+use crate::transforms::{Action, StatefulStep, conform};
 
 pub use crate::transforms::operator::Named;
 pub use slot::Slot;
@@ -56,6 +59,8 @@ pub struct Stage {
     pub name: String,
     /// What is executed.
     pub plan: Arc<dyn ExecutionPlan>,
+    /// In which batches it runs; `None` for in all.
+    pub schedule: Option<Schedule>,
     /// Where its rows go.
     pub output: Output,
 }
@@ -66,6 +71,20 @@ pub enum Output {
     Sink(usize),
     /// Into a slot that later stages read.
     Slot(Arc<Slot>),
+    /// Through the operator of a step with state into a slot.
+    State(Box<StateStage>),
+}
+
+/// A step with state.
+pub struct StateStage {
+    /// The step's name among all steps.
+    pub step: String,
+    /// What it does.
+    pub state: Stateful,
+    /// The columns that arrive at it.
+    pub input: SchemaRef,
+    /// Where its rows go.
+    pub slot: Arc<Slot>,
 }
 
 impl fmt::Debug for Stage {
@@ -99,8 +118,8 @@ pub async fn build(plan: &Plan) -> Result<Stages> {
     };
     let mut inputs = BTreeMap::new();
     for source in &plan.sources {
-        let slot =
-            Slot::new(&source.name, &source.checked.schema, builder.partitions, source.on_error, Arc::clone(&run));
+        let columns = source.checked.schema.to_arrow();
+        let slot = Slot::new(&source.name, columns, builder.partitions, source.on_error, Arc::clone(&run));
         inputs.insert(source.name.clone(), Arc::clone(&slot));
         let scan = scan(&slot)?;
         builder.provide(&source.name, scan).await?;
@@ -110,7 +129,8 @@ pub async fn build(plan: &Plan) -> Result<Stages> {
     }
     for (index, sink) in plan.sinks.iter().enumerate() {
         let rows = builder.table(&sink.from)?;
-        builder.stage(&sink.name, &rows, Output::Sink(index)).await?;
+        let schedule = builder.schedule(&sink.from);
+        builder.stage(&sink.name, &rows, schedule, Output::Sink(index)).await?;
     }
     let stages = builder.stages;
     Ok(Stages { inputs, stages, context: state.task_ctx(), run })
@@ -133,19 +153,51 @@ impl Builder<'_> {
         let mut rows = self.table(&stream.from)?;
         let mut columns = self.schema(&stream.from)?;
         let mut depth = self.depth(&stream.from);
+        let mut schedule = self.schedule(&stream.from);
         for step in &stream.steps {
             // A `limit` wants the order of the sort before it, which a slot does not tell.
             if depth >= STAGE_STEPS && step.kind != "limit" {
-                rows = self.keep(&stream.name, &conform(rows, &columns)?, &columns).await?;
+                rows = self.keep(&stream.name, &conform(rows, &columns)?, columns.to_arrow(), schedule).await?;
                 depth = 0;
             }
             let others = step.streams.iter().map(|name| self.table(name)).collect::<Result<Vec<_>>>()?;
             depth = 1 + step.streams.iter().map(|name| self.depth(name)).fold(depth, usize::max);
-            rows = (step.checked.lower)(std::iter::once(rows).chain(others).collect())?;
+            rows = match &step.checked.action {
+                Action::Relational(lower) => lower(std::iter::once(rows).chain(others).collect())?,
+                Action::Stateful(stateful) => {
+                    depth = 1;
+                    self.state(step, stateful, rows, schedule).await?
+                }
+            };
+            schedule = step.checked.schedule(schedule);
             columns.clone_from(&step.checked.schema);
         }
         self.depths.insert(stream.name.clone(), depth);
         self.provide(&stream.name, conform(rows, &stream.schema)?).await
+    }
+
+    /// Ends a stage with an operator, and begins the next one with what it gives.
+    async fn state(
+        &mut self,
+        step: &PlannedStep,
+        stateful: &StatefulStep,
+        rows: LogicalPlan,
+        schedule: Option<Schedule>,
+    ) -> Result<LogicalPlan> {
+        let rows = (stateful.before)(vec![rows])?;
+        let input = Arc::clone(rows.schema().inner());
+        let output = stateful.state.output(&input).map_err(|error| DataFusionError::Internal(error.to_string()))?;
+        let slot =
+            Slot::new(&step.full_name, output, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
+        let kept = scan(&slot)?;
+        let state = StateStage { step: step.full_name.clone(), state: stateful.state.clone(), input, slot };
+        self.stage(&step.full_name, &rows, schedule, Output::State(Box::new(state))).await?;
+        (stateful.after)(vec![kept])
+    }
+
+    /// In which batches a source or stream has rows.
+    fn schedule(&self, name: &str) -> Option<Schedule> {
+        self.plan.streams.iter().find(|stream| stream.name == name)?.schedule
     }
 
     fn depth(&self, name: &str) -> usize {
@@ -158,7 +210,7 @@ impl Builder<'_> {
         let rows = if self.plan.readers(name).count() > 1 {
             self.depths.insert(name.to_owned(), 0);
             let schema = self.schema(name)?;
-            self.keep(name, &rows, &schema).await?
+            self.keep(name, &rows, schema.to_arrow(), self.schedule(name)).await?
         } else {
             rows
         };
@@ -167,9 +219,15 @@ impl Builder<'_> {
     }
 
     /// Ends a stage: puts its rows into a slot, from which they are read on.
-    async fn keep(&mut self, name: &str, rows: &LogicalPlan, schema: &Schema) -> Result<LogicalPlan> {
-        let slot = Slot::new(name, schema, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
-        self.stage(name, rows, Output::Slot(Arc::clone(&slot))).await?;
+    async fn keep(
+        &mut self,
+        name: &str,
+        rows: &LogicalPlan,
+        columns: SchemaRef,
+        schedule: Option<Schedule>,
+    ) -> Result<LogicalPlan> {
+        let slot = Slot::new(name, columns, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
+        self.stage(name, rows, schedule, Output::Slot(Arc::clone(&slot))).await?;
         scan(&slot)
     }
 
@@ -183,9 +241,15 @@ impl Builder<'_> {
         self.tables.get(name).cloned().ok_or_else(|| missing(name))
     }
 
-    async fn stage(&mut self, name: &str, rows: &LogicalPlan, output: Output) -> Result<()> {
+    async fn stage(
+        &mut self,
+        name: &str,
+        rows: &LogicalPlan,
+        schedule: Option<Schedule>,
+        output: Output,
+    ) -> Result<()> {
         let plan = self.state.create_physical_plan(&qualify::qualify(rows.clone())?).await?;
-        self.stages.push(Stage { name: name.to_owned(), plan, output });
+        self.stages.push(Stage { name: name.to_owned(), plan, schedule, output });
         Ok(())
     }
 }
@@ -197,9 +261,11 @@ fn missing(name: &str) -> DataFusionError {
 /// A slot's rows, under the plain names of its columns.
 fn scan(slot: &Arc<Slot>) -> Result<LogicalPlan> {
     let source = session::table_source(Arc::new(slot::SlotTable(Arc::clone(slot))));
-    let plan =
-        LogicalPlanBuilder::scan(datafusion::common::TableReference::bare(slot.name()), source, None)?.build()?;
-    conform(plan, slot.columns())
+    let name = datafusion::common::TableReference::bare(slot.name());
+    let rows = LogicalPlanBuilder::scan(name, source, None)?;
+    let plain = |it: datafusion::common::Column| Expr::Column(it.clone()).alias(it.name);
+    let columns: Vec<Expr> = rows.schema().columns().into_iter().map(plain).collect();
+    rows.project(columns)?.build()
 }
 
 fn session_state(plan: &Plan, run: &Arc<RunContext>) -> Result<SessionState> {

@@ -16,7 +16,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use crate::formats::Decoded;
-use crate::schema::Schema;
 use crate::sources::{Block, SourceError};
 use crate::spec::OnError;
 use crate::transforms::operator::{Named, RunContext};
@@ -27,7 +26,6 @@ const SMALL_BATCH_BYTES: u64 = 64 << 10;
 /// Holds a batch's blocks, shared out to partitions.
 pub struct Slot {
     name: String,
-    columns: Schema,
     schema: SchemaRef,
     on_error: OnError,
     run: Arc<RunContext>,
@@ -45,11 +43,10 @@ impl std::fmt::Debug for Slot {
 impl Slot {
     /// An empty slot for rows of these columns.
     #[must_use]
-    pub fn new(name: &str, columns: &Schema, partitions: usize, on_error: OnError, run: Arc<RunContext>) -> Arc<Self> {
+    pub fn new(name: &str, schema: SchemaRef, partitions: usize, on_error: OnError, run: Arc<RunContext>) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
-            columns: columns.clone(),
-            schema: columns.to_arrow(),
+            schema,
             on_error,
             run,
             partitions: Mutex::new(vec![Vec::new(); partitions.max(1)]),
@@ -62,12 +59,6 @@ impl Slot {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The columns of its rows.
-    #[must_use]
-    pub fn columns(&self) -> &Schema {
-        &self.columns
     }
 
     /// Puts a batch's blocks in. Each partition gets a run of neighbours of about the same weight,

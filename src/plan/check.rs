@@ -12,6 +12,7 @@ use crate::sources::SourceSettings;
 use crate::spec::document::Value;
 use crate::spec::kind::Kind;
 use crate::spec::{Check, Component, Duration, Node, OnError, Pipeline};
+use crate::state::Schedule;
 use crate::transforms::{StepCheck, StepSettings};
 use crate::{sinks, sources, transforms};
 
@@ -30,6 +31,7 @@ pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan
         known_wrong: places(pipeline, findings),
         findings,
         schemas: HashMap::new(),
+        schedules: HashMap::new(),
         used: HashSet::new(),
     };
     let planned_sources = checker.sources();
@@ -42,6 +44,7 @@ pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan
         batch_interval: pipeline.head.batch_interval,
         block_interval,
         engine: pipeline.head.engine.clone(),
+        checkpoint: pipeline.head.checkpoint.clone(),
         sources: planned_sources,
         streams: planned_streams?,
         sinks: planned_sinks,
@@ -95,6 +98,14 @@ fn check_head(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Duration {
             "leave it out to use every core".to_owned(),
         );
     }
+    if let Some((scheme, _)) = head.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.split_once("://")) {
+        let help = "write the path of a folder, e.g. `./checkpoints`".to_owned();
+        report(&["checkpoint", "path"], format!("`{scheme}://` cannot hold a checkpoint yet"), help);
+    }
+    if head.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.path.is_empty()) {
+        let help = "write e.g. `./checkpoints`".to_owned();
+        report(&["checkpoint", "path"], "the path of the checkpoint is empty".to_owned(), help);
+    }
     if head.batch_interval > LONGEST_BATCH {
         let message = format!("the batch interval {} is longer than {LONGEST_BATCH}", head.batch_interval);
         report(&["batch_interval"], message, "a batch holds its rows until it is cut".to_owned());
@@ -126,6 +137,8 @@ struct Checker<'a, 'f> {
     findings: &'f mut Vec<Diagnostic>,
     /// The columns of what has been checked so far and is sound.
     schemas: HashMap<String, Schema>,
+    /// In which batches those streams have rows that do not have them in all.
+    schedules: HashMap<String, Schedule>,
     /// The sources and streams that something reads.
     used: HashSet<String>,
 }
@@ -241,11 +254,16 @@ impl<'a> Checker<'a, '_> {
     fn stream(&mut self, name: String, read: ReadStream<'a>) -> Option<PlannedStream> {
         let from = read.from?;
         let mut schema = self.schemas.get(&from)?.clone();
+        let mut schedule = self.schedules.get(&from).copied();
         let mut steps = Vec::new();
         for step in read.steps {
+            let meets = step.settings.is_none() || self.meets(schedule, &step);
             let (settings, whole) = step.settings?;
             // A stream that is there and has no columns is wrong itself.
             if step.streams.iter().any(|name| !self.schemas.contains_key(name)) {
+                return None;
+            }
+            if !meets {
                 return None;
             }
             let own = step.component.name.text.as_str();
@@ -253,18 +271,47 @@ impl<'a> Checker<'a, '_> {
             let stream = |name: &str| self.schemas.get(name).cloned();
             let checked = following_up(self.findings, whole, |findings| {
                 let mut check = check_of(self.pipeline, step.component, findings);
-                settings.check(&mut StepCheck { check: &mut check, name: &full, input: &schema, stream: &stream })
+                settings.check(&mut StepCheck {
+                    check: &mut check,
+                    name: &full,
+                    input: &schema,
+                    schedule,
+                    batch_interval: self.pipeline.head.batch_interval,
+                    stream: &stream,
+                })
             })?;
             schema = checked.schema.clone();
+            schedule = checked.schedule(schedule);
             steps.push(PlannedStep {
                 name: step.component.name.text.clone(),
+                full_name: full,
+                span: step.component.kind.span,
                 kind: step.component.kind.text.clone(),
                 streams: step.streams,
                 checked,
             });
         }
         self.schemas.insert(name.clone(), schema.clone());
-        Some(PlannedStream { name, from, steps, schema })
+        self.schedules.extend(schedule.map(|schedule| (name.clone(), schedule)));
+        Some(PlannedStream { name, from, steps, schema, schedule })
+    }
+
+    /// Whether the other streams that a step reads have rows in the same batches as its own.
+    fn meets(&mut self, schedule: Option<Schedule>, step: &ReadStep<'_>) -> bool {
+        let rows = |schedule: Option<Schedule>| match schedule {
+            None => "in every batch".to_owned(),
+            Some(schedule) => format!("every {}", Duration::from_millis(schedule.every.unsigned_abs())),
+        };
+        let other = |name: &&String| self.schedules.get(*name).copied() != schedule;
+        let Some(name) = step.streams.iter().find(other) else { return true };
+        let theirs = self.schedules.get(name).copied();
+        let message = format!("`{name}` has rows {}, and this stream {}", rows(theirs), rows(schedule));
+        let finding =
+            Diagnostic::new(codes::DIFFERENT_SLIDES, &self.pipeline.file, word_in(step.component, name), message).help(
+                "give their windows the same `slide` and `align`; without a `slide` a window ends with every batch",
+            );
+        self.findings.push(finding);
+        false
     }
 
     fn sinks(&mut self) -> Vec<PlannedSink> {

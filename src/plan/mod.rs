@@ -10,11 +10,12 @@ mod wiring;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile, has_errors};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, has_errors};
 use crate::schema::Schema;
 use crate::sinks::CheckedSink;
 use crate::sources::CheckedSource;
-use crate::spec::{Duration, Engine, Environment, Kinds, Node, OnError};
+use crate::spec::{Checkpoint, Duration, Engine, Environment, Kinds, Node, OnError};
+use crate::state::Schedule;
 use crate::transforms::CheckedStep;
 use crate::{sinks, sources, spec, transforms};
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub block_interval: Duration,
     /// How it runs.
     pub engine: Engine,
+    /// Where it is kept how far it is.
+    pub checkpoint: Option<Checkpoint>,
     /// In the order of the file.
     pub sources: Vec<PlannedSource>,
     /// In an order in which each one stands after those it reads.
@@ -71,6 +74,8 @@ pub struct PlannedStream {
     pub steps: Vec<PlannedStep>,
     /// The columns that leave it.
     pub schema: Schema,
+    /// In which batches rows leave it; `None` for in all.
+    pub schedule: Option<Schedule>,
 }
 
 /// The name of the one chain under `transforms`. No user can give it to a stream.
@@ -81,6 +86,10 @@ pub const CHAIN: &str = "transforms:";
 pub struct PlannedStep {
     /// Its identity within its stream.
     pub name: String,
+    /// Its identity among all steps of the pipeline: the identity of its state.
+    pub full_name: String,
+    /// Where its kind stands in the file.
+    pub span: Span,
     /// Its kind.
     pub kind: String,
     /// The other sources and streams it reads.

@@ -8,18 +8,20 @@ mod range;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::clean::After;
 use self::files::{DirectorySource, Reading};
 use self::listing::Place;
 use self::range::Decoding;
-use super::{CheckedSource, Offset, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
+use super::{CheckedSource, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
 use crate::diagnostic::codes;
 use crate::formats::InputFormat;
 use crate::schema::{Column, ColumnType, Schema};
@@ -224,8 +226,18 @@ struct Factory {
 
 #[async_trait]
 impl SourceFactory for Factory {
-    async fn build(&self, context: SourceContext, resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError> {
+    async fn build(&self, context: SourceContext, resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
         let source = DirectorySource::build(Arc::clone(&self.reading), self.start, &context, resume.as_ref()).await?;
         Ok(Box::new(source))
+    }
+
+    fn advance(&self, mut position: Value, moved: Value) -> Value {
+        let list = |key: &str| moved.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        if let Some(taken) = position.get_mut("taken").and_then(Value::as_array_mut) {
+            let gone: HashSet<Value> = list("gone").into_iter().collect();
+            taken.retain(|path| gone.is_empty() || !gone.contains(path));
+            taken.extend(list("taken"));
+        }
+        position
     }
 }

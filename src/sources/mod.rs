@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::schema::Schema;
 use crate::spec::Check;
@@ -59,12 +60,18 @@ pub struct CheckedSource {
 /// Makes running sources.
 #[async_trait]
 pub trait SourceFactory: Send + Sync {
-    /// Starts the source. `resume` is the offset up to which an earlier version of the same source
-    /// (same kind and name) has been processed.
+    /// Starts the source. `resume` is the [`Source::position`] up to which an earlier version of the same
+    /// source (same kind and name) has been processed, in this process or before a restart.
     ///
     /// # Errors
     /// When it cannot start, e.g. a port is taken.
-    async fn build(&self, context: SourceContext, resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError>;
+    async fn build(&self, context: SourceContext, resume: Option<Value>) -> Result<Box<dyn Source>, SourceError>;
+
+    /// The position that [`Source::moved`] leads to from an earlier one.
+    fn advance(&self, position: Value, moved: Value) -> Value {
+        let _ = position;
+        moved
+    }
 
     /// Tries what could fail and takes nothing that an earlier version of the source may still hold:
     /// reads certificates, but listens to no port. A reload does this before it stops that version.
@@ -101,8 +108,8 @@ pub trait Clock: Send + Sync {
     async fn sleep_until(&self, time: i64);
 }
 
-/// A place in a source's rows, in the source's own terms; it can be written down.
-pub type Offset = serde_json::Value;
+/// A place in a running source's rows, in the source's own terms.
+pub type Offset = Value;
 
 /// How much a batch may take from a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,9 +148,32 @@ pub trait Source: Send {
     /// When the outside world refuses.
     async fn commit(&mut self, end: &Offset) -> Result<(), SourceError>;
 
-    /// What a changed version of the same source needs to go on after this one.
-    fn resume_point(&self) -> Offset {
-        self.start()
+    /// What another run of the source needs to go on after `end`, which is the committed offset or the
+    /// end of the next batch.
+    fn position(&self, end: &Offset) -> Value {
+        end.clone()
+    }
+
+    /// What `end` adds to the position of the committed offset, where writing that takes less than the
+    /// position itself; see [`SourceFactory::advance`].
+    fn moved(&self, end: &Offset) -> Option<Value> {
+        let _ = end;
+        None
+    }
+
+    /// What the offset log says of the next batch, which goes up to `end`: enough for another run to read
+    /// the same rows.
+    fn plan(&self, end: &Offset) -> Value {
+        end.clone()
+    }
+
+    /// Promises the rows of a batch again that an earlier run has planned and not committed, right after
+    /// its last committed one; the batch's end.
+    ///
+    /// # Errors
+    /// When the rows are not there any more.
+    async fn replan(&mut self, planned: &Value) -> Result<Offset, SourceError> {
+        Ok(planned.clone())
     }
 
     /// Whether no rows will ever come after those that `latest` gave last.

@@ -8,7 +8,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::block::{Pieces, project};
 use super::receiver::number;
@@ -70,14 +71,19 @@ struct Factory {
 
 #[async_trait]
 impl SourceFactory for Factory {
-    async fn build(&self, context: SourceContext, resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError> {
-        let first = resume.as_ref().and_then(Offset::as_u64).unwrap_or(0);
+    async fn build(&self, context: SourceContext, resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
+        let resume = resume.and_then(|resume| serde_json::from_value::<Position>(resume).ok());
+        let from = resume.as_ref().map_or(0, |resume| resume.rows);
+        let new_pace = (context.clock.now(), from);
+        // At the same rate it is as if there had been no restart: what was due meanwhile is due.
+        let same_pace = resume.filter(|resume| resume.rate.to_bits() == self.rate.to_bits());
+        let (start, first) = same_pace.map_or(new_pace, |resume| (resume.start, resume.first));
         Ok(Box::new(RateSource {
-            pace: Pace { schema: Arc::clone(&self.schema), rate: self.rate, start: context.clock.now(), first },
+            pace: Pace { schema: Arc::clone(&self.schema), rate: self.rate, start, first },
             rows: self.rows,
             available_now: context.available_now,
-            last: first,
-            committed: first,
+            from,
+            last: from,
             asked: false,
         }))
     }
@@ -119,20 +125,31 @@ impl Pace {
     }
 }
 
+/// Where another run goes on.
+#[derive(Debug, Deserialize, Serialize)]
+struct Position {
+    /// How many rows were handed out.
+    rows: u64,
+    /// The pace.
+    rate: f64,
+    start: i64,
+    first: u64,
+}
+
 /// An offset is how many rows were handed out.
 struct RateSource {
     pace: Pace,
     rows: Option<u64>,
     available_now: bool,
+    from: u64,
     last: u64,
-    committed: u64,
     asked: bool,
 }
 
 #[async_trait]
 impl Source for RateSource {
     fn start(&self) -> Offset {
-        Offset::from(self.pace.first)
+        Offset::from(self.from)
     }
 
     async fn latest(&mut self, limit: Limit) -> Result<Offset, SourceError> {
@@ -159,13 +176,18 @@ impl Source for RateSource {
         Ok(blocks)
     }
 
-    async fn commit(&mut self, end: &Offset) -> Result<(), SourceError> {
-        self.committed = number(end)?;
+    async fn commit(&mut self, _: &Offset) -> Result<(), SourceError> {
         Ok(())
     }
 
-    fn resume_point(&self) -> Offset {
-        Offset::from(self.committed)
+    fn position(&self, end: &Offset) -> Value {
+        let Pace { rate, start, first, .. } = self.pace;
+        json!(Position { rows: end.as_u64().unwrap_or(self.from), rate, start, first })
+    }
+
+    async fn replan(&mut self, planned: &Value) -> Result<Offset, SourceError> {
+        self.last = number(planned)?;
+        Ok(planned.clone())
     }
 
     fn is_finished(&self) -> bool {
@@ -240,7 +262,8 @@ mod tests {
         assert_eq!(source.latest(ALL).await.unwrap(), 2);
         assert!(source.is_finished());
         context.available_now = true;
-        let mut source = factory.build(context, Some(Offset::from(1))).await.unwrap();
+        let position = source.position(&Offset::from(1));
+        let mut source = factory.build(context, Some(position)).await.unwrap();
         assert_eq!(source.start(), 1);
         assert_eq!(source.latest(until(0)).await.unwrap(), 2);
         assert!(source.is_finished());

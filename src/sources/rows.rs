@@ -319,12 +319,10 @@ struct Factory {
 
 #[async_trait]
 impl SourceFactory for Factory {
-    async fn build(&self, _context: SourceContext, resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError> {
+    async fn build(&self, _context: SourceContext, resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
         let total = self.batch.num_rows() as u64;
         let first = resume.as_ref().and_then(Offset::as_u64).unwrap_or(0).min(total);
-        let source =
-            RowsSource { batch: self.batch.clone(), per_batch: self.per_batch, first, last: first, committed: first };
-        Ok(Box::new(source))
+        Ok(Box::new(RowsSource { batch: self.batch.clone(), per_batch: self.per_batch, first, last: first }))
     }
 }
 
@@ -334,7 +332,6 @@ struct RowsSource {
     per_batch: u64,
     first: u64,
     last: u64,
-    committed: u64,
 }
 
 impl RowsSource {
@@ -364,13 +361,13 @@ impl Source for RowsSource {
         Ok(if batches.is_empty() { Vec::new() } else { vec![Block::decoded(batches)] })
     }
 
-    async fn commit(&mut self, end: &Offset) -> Result<(), SourceError> {
-        self.committed = number(end)?;
+    async fn commit(&mut self, _: &Offset) -> Result<(), SourceError> {
         Ok(())
     }
 
-    fn resume_point(&self) -> Offset {
-        Offset::from(self.committed)
+    async fn replan(&mut self, planned: &Value) -> Result<Offset, SourceError> {
+        self.last = number(planned)?.min(self.total());
+        Ok(Offset::from(self.last))
     }
 
     fn is_finished(&self) -> bool {
@@ -466,7 +463,7 @@ mod tests {
         assert_eq!(texts(&source.read(&middle, &end).await.unwrap()), ["c"]);
         assert_eq!(rows(&source.read(&end, &end).await.unwrap(), &[0]).len(), 0);
 
-        let mut resumed = factory.build(context, Some(source.resume_point())).await.unwrap();
+        let mut resumed = factory.build(context, Some(source.position(&middle))).await.unwrap();
         let (start, end) = (resumed.start(), resumed.latest(ALL).await.unwrap());
         assert_eq!(texts(&resumed.read(&start, &end).await.unwrap()), ["c"]);
     }

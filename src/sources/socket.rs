@@ -14,15 +14,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use self::client::Client;
 use self::connection::Rules;
 use self::server::Server;
 pub use self::tls::Tls;
-use super::{
-    CheckedSource, Offset, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings, receiver,
-};
+use super::{CheckedSource, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings, receiver};
 use crate::diagnostic::codes;
 use crate::formats::{Decode, InputFormat};
 use crate::schema::Schema;
@@ -224,7 +223,7 @@ impl Factory {
 
 #[async_trait]
 impl SourceFactory for Factory {
-    async fn build(&self, context: SourceContext, _resume: Option<Offset>) -> Result<Box<dyn Source>, SourceError> {
+    async fn build(&self, context: SourceContext, _resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
         let (sender, receiver) = receiver::channel(&context);
         let (rules, available_now) = (self.rules(&context), context.available_now);
         let decoder = Arc::clone(&self.decoder);

@@ -28,7 +28,9 @@ pub use check::Check;
 pub use document::Node;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use overrides::name as name_overrides;
-pub use pipeline::{Backpressure, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream};
+pub use pipeline::{
+    Backpressure, CatchUp, Checkpoint, Component, Engine, Head, Kinds, Name, OnError, Pipeline, Stream,
+};
 pub use quantity::{Duration, Size};
 pub use secrets::{is_hidden, mask};
 pub use traps::explain_comments;

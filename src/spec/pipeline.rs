@@ -48,6 +48,8 @@ pub struct Engine {
     pub memory_limit: Option<Size>,
     /// Slows receivers down to what the engine can process.
     pub backpressure: Backpressure,
+    /// How batches are made up for that were missed while the pipeline did not run; with a checkpoint.
+    pub catch_up: CatchUp,
 }
 
 impl Default for Engine {
@@ -57,6 +59,7 @@ impl Default for Engine {
             receive_buffer: Size::from_bytes(64 << 20),
             memory_limit: None,
             backpressure: Backpressure::default(),
+            catch_up: CatchUp::default(),
         }
     }
 }
@@ -83,6 +86,44 @@ impl Default for Backpressure {
     }
 }
 
+/// Where a pipeline keeps what it must know after a crash: how far its sources are, and the state of its
+/// steps.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// A folder. The checkpoint is kept in a folder of it that has the pipeline's name.
+    #[schemars(example = "./checkpoints")]
+    pub path: String,
+    /// Every so often, at the latest, the whole state of a step is written; in between, each batch writes
+    /// what it has changed.
+    #[serde(default = "default_checkpoint_interval")]
+    #[schemars(default = "default_checkpoint_interval")]
+    pub interval: Duration,
+    /// How many batches before the last one are kept, to go back to when files are damaged.
+    #[serde(default = "default_retain")]
+    #[schemars(default = "default_retain")]
+    pub retain: u64,
+}
+
+fn default_checkpoint_interval() -> Duration {
+    Duration::from_millis(600_000)
+}
+
+fn default_retain() -> u64 {
+    10
+}
+
+/// What happens after a time in which the pipeline did not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// The next batch takes everything that has come meanwhile.
+    #[default]
+    Merge,
+    /// Every batch that was missed is run, one after the other, as Spark does.
+    Each,
+}
+
 /// The keys of a pipeline file besides its components. The doc comments here are what an editor
 /// shows.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -103,6 +144,8 @@ pub struct Head {
     /// How the engine runs the pipeline.
     #[serde(default)]
     pub engine: Engine,
+    /// Where it is kept how far the pipeline is. Without it every start is the first one.
+    pub checkpoint: Option<Checkpoint>,
     /// Values for `${var:name}`.
     #[serde(rename = "vars")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]

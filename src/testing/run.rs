@@ -52,7 +52,8 @@ impl<'a> Run<'a> {
             let blocks = |batch: &Batch| batch.input.get(&source.name).cloned().unwrap_or_default();
             let scripted = Scripted::new(case.batches.iter().map(blocks).collect());
             let rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
-            let running = RunningSource { offset: scripted.start(), source: Box::new(scripted), rate };
+            let kind = source.kind.clone();
+            let running = RunningSource { offset: scripted.start(), source: Box::new(scripted), rate, kind };
             sources.insert(source.name.clone(), running);
         }
         let collected: BTreeMap<String, Collected> =
@@ -64,7 +65,7 @@ impl<'a> Run<'a> {
         let sinks = sinks.collect();
         let clock = Arc::new(ManualClock::new(script.start));
         let runtime = Runtime { clock: Arc::clone(&clock) as Arc<dyn Clock>, available_now: false, ..runtime.clone() };
-        let engine = Engine { plan, stages: prepared.stages, sources, sinks };
+        let engine = Engine::new(plan, prepared.stages, sources, sinks)?;
         Ok(Self { script, engine, collected, clock, runtime })
     }
 

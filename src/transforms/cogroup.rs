@@ -1,8 +1,6 @@
 //! `cogroup: {with: stream, key: id}`: one row per key of either stream, with the rows of each side
 //! as a list (`DStream.cogroup`).
 
-use std::sync::Arc;
-
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::{coalesce, named_struct};
@@ -79,7 +77,7 @@ impl StepSettings for Cogroup {
             });
             joined.project(key_exprs.chain(lists).collect::<Vec<_>>())?.build()
         };
-        Some(CheckedStep { schema, lower: Arc::new(lower) })
+        Some(CheckedStep::relational(schema, lower))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::logical_expr::Expr;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -49,12 +50,11 @@ impl StepSettings for FlatMap {
         let unexploded =
             Schema::new(columns.iter().map(|(name, typed)| Column::new(name, typed.column_type.clone())).collect());
         let schema = exploded(&unexploded, index)?;
-        let project = CheckedStep::project(columns);
+        let lists: Vec<Expr> = columns.into_iter().map(|(name, typed)| typed.expr.alias(name)).collect();
         let operator: Arc<dyn Operator> = Arc::new(ExplodeOperator { index, schema: schema.to_arrow() });
         let output = schema.clone();
         Some(CheckedStep::new(schema, move |input| {
-            let plan = (project.lower)(vec![input.build()?])?;
-            operator::apply(plan.into(), Arc::clone(&operator), &output)
+            operator::apply(input.project(lists.clone())?, Arc::clone(&operator), &output)
         }))
     }
 }

@@ -1,8 +1,6 @@
 //! `join: {with: stream, key: user_id, how: left_outer}`: joins the rows of this batch with those
 //! that the other stream has in the same batch (`DStream.join` and its outer forms).
 
-use std::sync::Arc;
-
 use datafusion::common::JoinType;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::core::expr_fn::coalesce;
@@ -111,7 +109,7 @@ impl StepSettings for Join {
             let others = left_rest.iter().chain(&right_rest).map(|it| column(&it.name));
             joined.project(key_exprs.chain(others).collect::<Vec<_>>())?.build()
         };
-        Some(CheckedStep { schema: Schema::new(columns), lower: Arc::new(lower) })
+        Some(CheckedStep::relational(Schema::new(columns), lower))
     }
 }
 
@@ -137,7 +135,7 @@ impl JoinKeys {
     pub(super) fn check(step: &mut StepCheck<'_, '_>, key: &Key, right: &Schema, with: &str) -> Option<Self> {
         let left = key.check(step, &["key"]);
         let before = step.check.findings.len();
-        let mut other = StepCheck { check: &mut *step.check, name: step.name, input: right, stream: step.stream };
+        let mut other = StepCheck { check: &mut *step.check, input: right, ..*step };
         let right = key.check(&mut other, &["key"]);
         for finding in step.check.findings.iter_mut().skip(before) {
             finding.message = format!("in `{with}`: {}", finding.message);

@@ -53,6 +53,13 @@ impl Key {
     }
 }
 
+impl Key {
+    /// What each of its columns is.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.columns.values()
+    }
+}
+
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyForm;

@@ -2,12 +2,15 @@
 //!
 //! A step checks its settings against the columns that arrive and answers with the columns that
 //! leave and a function from logical plans to a logical plan. Runs of steps become one plan; no
-//! step is executed on its own.
+//! step is executed on its own. Steps with windows and state stand between such runs.
 
 mod cast;
 mod cogroup;
 mod count;
 mod count_by_value;
+mod count_by_value_and_window;
+mod count_by_window;
+mod deduplicate;
 mod distinct;
 mod drop;
 mod explode;
@@ -16,12 +19,16 @@ mod flat_map;
 mod group_by_key;
 mod join;
 mod key;
+mod keyed_state;
 mod limit;
 mod map;
+mod map_with_state;
 pub mod operator;
 mod parse;
 mod reduce;
 mod reduce_by_key;
+mod reduce_by_key_and_window;
+mod reduce_by_window;
 mod rename;
 mod repartition;
 mod row_number;
@@ -29,7 +36,11 @@ mod sample;
 mod select;
 mod sort;
 mod sql;
+mod state_program;
+mod stateful;
 mod union;
+mod update_state_by_key;
+mod window;
 mod with_columns;
 
 use std::sync::Arc;
@@ -42,10 +53,12 @@ use crate::diagnostic::{codes, suggest};
 use crate::expr::compile::{self, Grouped, Typed};
 use crate::expr::{Expression, ExpressionError, parse as parser};
 use crate::schema::{Column, ColumnType, Schema};
-use crate::spec::Check;
 use crate::spec::kind::{Kind, kinds};
+use crate::spec::{Check, Duration};
+use crate::state::Schedule;
 
 pub use key::Key;
+pub use stateful::StatefulStep;
 
 /// Every step kind.
 pub static KINDS: &[Kind<dyn StepSettings>] = kinds![
@@ -74,6 +87,14 @@ pub static KINDS: &[Kind<dyn StepSettings>] = kinds![
     sample::Sample,
     repartition::Repartition,
     sql::Sql,
+    window::Window,
+    reduce_by_key_and_window::ReduceByKeyAndWindow,
+    count_by_window::CountByWindow,
+    reduce_by_window::ReduceByWindow,
+    count_by_value_and_window::CountByValueAndWindow,
+    update_state_by_key::UpdateStateByKey,
+    map_with_state::MapWithState,
+    deduplicate::Deduplicate,
 ];
 
 /// Settings of a step that were read and now can be checked.
@@ -99,7 +120,16 @@ pub struct CheckedStep {
     /// The columns that leave it.
     pub schema: Schema,
     /// How it becomes a plan.
-    pub lower: Lower,
+    pub action: Action,
+}
+
+/// How a step becomes a plan.
+#[derive(Clone)]
+pub enum Action {
+    /// All of it is a plan.
+    Relational(Lower),
+    /// It keeps something from batch to batch.
+    Stateful(Box<StatefulStep>),
 }
 
 impl CheckedStep {
@@ -109,7 +139,30 @@ impl CheckedStep {
         lower: impl Fn(LogicalPlanBuilder) -> Result<LogicalPlanBuilder, DataFusionError> + Send + Sync + 'static,
     ) -> Self {
         let lower = move |inputs: Vec<LogicalPlan>| lower(LogicalPlanBuilder::from(first(inputs)?))?.build();
-        Self { schema, lower: Arc::new(lower) }
+        Self::relational(schema, lower)
+    }
+
+    /// A step whose inputs are those of [`Lower`].
+    pub fn relational(
+        schema: Schema,
+        lower: impl Fn(Vec<LogicalPlan>) -> Result<LogicalPlan, DataFusionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { schema, action: Action::Relational(Arc::new(lower)) }
+    }
+
+    /// A step that keeps something from batch to batch.
+    #[must_use]
+    pub fn stateful(schema: Schema, step: StatefulStep) -> Self {
+        Self { schema, action: Action::Stateful(Box::new(step)) }
+    }
+
+    /// In which batches rows leave it, where rows arrive in those of `input`; `None` for in all.
+    #[must_use]
+    pub fn schedule(&self, input: Option<Schedule>) -> Option<Schedule> {
+        match &self.action {
+            Action::Relational(_) => input,
+            Action::Stateful(step) => step.state.schedule().or(input),
+        }
     }
 
     /// A step that leaves rows as they are: what stands for one whose settings are wrong, so that
@@ -139,6 +192,10 @@ pub struct StepCheck<'a, 'c> {
     pub name: &'a str,
     /// The columns that arrive.
     pub input: &'a Schema,
+    /// In which batches rows arrive; `None` for in all.
+    pub schedule: Option<Schedule>,
+    /// Batches are cut this often.
+    pub batch_interval: Duration,
     /// The columns of another stream the step reads; `None` where that one has errors itself.
     pub stream: &'a dyn Fn(&str) -> Option<Schema>,
 }

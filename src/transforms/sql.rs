@@ -4,7 +4,6 @@
 //! own name. The language is DataFusion's SQL; names keep their case.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::LogicalPlan;
@@ -81,7 +80,7 @@ impl StepSettings for Sql {
             let tables = names.iter().cloned().zip(inputs).collect();
             conform(session::plan_sql(&query, tables)?, &output)
         };
-        Some(CheckedStep { schema, lower: Arc::new(lower) })
+        Some(CheckedStep::relational(schema, lower))
     }
 }
 

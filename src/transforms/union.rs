@@ -1,7 +1,5 @@
 //! `union: [stream, ...]`: the rows of this stream and of the others.
 
-use std::sync::Arc;
-
 use datafusion::logical_expr::LogicalPlanBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,7 +53,7 @@ impl StepSettings for Union {
                 union.ok_or_else(|| datafusion::error::DataFusionError::Internal("a union of nothing".to_owned()))?;
             conform(union.build()?, &output)
         };
-        Some(CheckedStep { schema, lower: Arc::new(lower) })
+        Some(CheckedStep::relational(schema, lower))
     }
 }
 

@@ -14,11 +14,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("formats", &["schema", "diagnostic"]),
     ("sources", &["formats", "schema", "spec", "diagnostic"]),
     ("sinks", &["formats", "schema", "spec", "diagnostic", "sources"]),
-    ("transforms", &["expr", "formats", "schema", "spec", "diagnostic"]),
-    ("plan", &["sources", "transforms", "sinks", "formats", "expr", "schema", "spec", "diagnostic"]),
-    ("logical", &["plan", "transforms", "sources", "formats", "expr", "schema", "spec", "diagnostic"]),
-    ("engine", &["logical", "plan", "sinks", "sources", "formats", "schema", "spec", "diagnostic"]),
-    ("job", &["engine", "logical", "plan", "sinks", "sources", "schema", "spec", "diagnostic"]),
+    ("state", &["expr"]),
+    ("checkpoint", &[]),
+    ("transforms", &["state", "expr", "formats", "schema", "spec", "diagnostic"]),
+    ("plan", &["sources", "transforms", "state", "sinks", "formats", "expr", "schema", "spec", "diagnostic"]),
+    ("logical", &["plan", "transforms", "state", "sources", "formats", "expr", "schema", "spec", "diagnostic"]),
+    (
+        "engine",
+        &["logical", "plan", "checkpoint", "state", "sinks", "sources", "formats", "schema", "spec", "diagnostic"],
+    ),
+    ("job", &["engine", "logical", "plan", "checkpoint", "sinks", "sources", "schema", "spec", "diagnostic"]),
 ];
 
 /// Only these rooms name the engine library and the expression parser.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, NullBufferBuilder, StructArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, ListArray, MapArray, NullBufferBuilder, StructArray,
+    UInt32Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
@@ -24,6 +24,7 @@ static ELEMENT_AT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(Lists::Elemen
 static SLICE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(Lists::Slice));
 static SEQUENCE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(Lists::Sequence));
 static MAP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(Lists::Map));
+static PERCENTILE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(Lists::Percentile));
 
 /// How many elements a list has.
 #[must_use]
@@ -55,6 +56,12 @@ pub fn map(keys: Expr, values: Expr) -> Expr {
     call(&MAP, vec![keys, values])
 }
 
+/// The value that a fraction of a list's numbers does not exceed, as the aggregate `percentile` has it.
+#[must_use]
+pub fn list_percentile(list: Expr, fraction: Expr) -> Expr {
+    call(&PERCENTILE, vec![list, fraction])
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Lists {
     Size,
@@ -62,6 +69,7 @@ enum Lists {
     Slice,
     Sequence,
     Map,
+    Percentile,
 }
 
 impl Kernel for Lists {
@@ -72,12 +80,14 @@ impl Kernel for Lists {
             Self::Slice => "slice",
             Self::Sequence => "sequence",
             Self::Map => "map_of_lists",
+            Self::Percentile => "list_percentile",
         }
     }
 
     fn returns(&self, arguments: &[DataType]) -> Result<DataType> {
         Ok(match (self, arguments) {
             (Self::Size, _) => DataType::Int32,
+            (Self::Percentile, _) => DataType::Float64,
             (Self::Sequence, _) => list_of(DataType::Int64),
             (Self::ElementAt | Self::Slice, [DataType::Null, ..]) => DataType::Null,
             (Self::ElementAt, [DataType::List(field), ..]) => field.data_type().clone(),
@@ -130,6 +140,15 @@ impl Kernel for Lists {
                 let [keys, values] = columns(arguments)?;
                 Ok(column(map_of(list(&keys)?, list(&values)?)?))
             }
+            Self::Percentile => {
+                let [lists, fractions] = columns(arguments)?;
+                let (lists, fractions) = (list(&lists)?, primitives::<Float64Type>(&fractions)?);
+                let percentiles = lists.iter().zip(fractions.iter()).map(|(numbers, fraction)| {
+                    let numbers = primitives::<Float64Type>(&numbers?).ok()?;
+                    percentile(numbers.iter().flatten().collect(), fraction?)
+                });
+                Ok(column(percentiles.collect::<Float64Array>()))
+            }
         }
     }
 }
@@ -139,7 +158,7 @@ fn rows_of_null_list(function: &Lists, arguments: &[ColumnarValue]) -> Result<Op
     let lists = match function {
         Lists::Sequence => 0,
         Lists::Map => 2,
-        Lists::Size | Lists::ElementAt | Lists::Slice => 1,
+        Lists::Size | Lists::ElementAt | Lists::Slice | Lists::Percentile => 1,
     };
     if !arguments.iter().take(lists).any(|argument| argument.data_type().is_null()) {
         return Ok(None);
@@ -150,6 +169,15 @@ fn rows_of_null_list(function: &Lists, arguments: &[ColumnarValue]) -> Result<Op
 
 fn list(array: &ArrayRef) -> Result<&ListArray> {
     array.as_list_opt::<i32>().ok_or_else(|| DataFusionError::Plan(format!("list expected, not {}", array.data_type())))
+}
+
+/// Between two numbers it is interpolated.
+fn percentile(mut numbers: Vec<f64>, fraction: f64) -> Option<f64> {
+    numbers.sort_unstable_by(f64::total_cmp);
+    let place = fraction.clamp(0.0, 1.0) * (numbers.len().checked_sub(1)? as f64);
+    // Not negative, and no more than there are numbers.
+    let (below, above) = (numbers.get(place.floor() as usize)?, numbers.get(place.ceil() as usize)?);
+    Some(if below == above { *below } else { below + (above - below) * place.fract() })
 }
 
 /// Where each list begins in the values, and its length; `None` for NULL.

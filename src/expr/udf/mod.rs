@@ -42,7 +42,7 @@ pub use digests::{hash, hex};
 pub use format::{check_template, format};
 pub use formats::{check_format, format_timestamp, parse_date, parse_timestamp};
 pub use json::{JsonType, check_path, json_get};
-pub use lists::{element_at, map, sequence, size, slice};
+pub use lists::{element_at, list_percentile, map, sequence, size, slice};
 pub use math::{DoubleFunction, Rounding, abs, bucket, double_function, power, round, sign};
 pub use patterns::{check_pattern, regex_extract, regex_extract_all, regex_match, regex_replace};
 pub use split::split;

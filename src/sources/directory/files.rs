@@ -4,10 +4,11 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Start;
 use super::clean::After;
@@ -43,6 +44,8 @@ pub(super) struct DirectorySource {
     handed: u64,
     /// The paths of all files that need not be found any more.
     seen: Arc<HashSet<PathBuf>>,
+    /// Those that the last commit has moved away or deleted.
+    gone: Vec<PathBuf>,
     /// The folder was listed at least once.
     listed: bool,
     /// The user knows that the folder does not exist.
@@ -55,7 +58,7 @@ impl DirectorySource {
         reading: Arc<Reading>,
         start: Start,
         context: &SourceContext,
-        resume: Option<&Offset>,
+        resume: Option<&Value>,
     ) -> Result<Self, SourceError> {
         let taken = resume.and_then(|resume| taken(resume, &reading.path));
         let is_first = taken.is_none();
@@ -68,6 +71,7 @@ impl DirectorySource {
             committed: 0,
             handed: 0,
             seen: Arc::new(taken.unwrap_or_default()),
+            gone: Vec::new(),
             listed: false,
             warned: false,
         };
@@ -115,6 +119,16 @@ impl DirectorySource {
     /// Where file number `number + 1` stands in the list.
     fn index(&self, number: u64) -> usize {
         usize::try_from(number.saturating_sub(self.committed)).unwrap_or(usize::MAX)
+    }
+
+    /// How many files of the list are up to `end`.
+    fn index_of(&self, end: &Offset) -> usize {
+        self.index(files(end).unwrap_or(self.committed))
+    }
+
+    /// The files up to `end` that are not committed.
+    fn up_to(&self, end: &Offset) -> impl Iterator<Item = &Found> {
+        self.files.iter().take(self.index_of(end))
     }
 
     fn hand_out(&mut self) {
@@ -165,6 +179,7 @@ impl Source for DirectorySource {
 
     async fn commit(&mut self, end: &Offset) -> Result<(), SourceError> {
         let done = self.take_committed(files(end)?);
+        self.gone.clear();
         if self.reading.after == After::Keep || done.is_empty() {
             return Ok(());
         }
@@ -175,6 +190,7 @@ impl Source for DirectorySource {
         let seen = Arc::make_mut(&mut self.seen);
         for file in cleaned {
             seen.remove(&file.gone);
+            self.gone.push(file.gone);
             // Should the pattern find it there, it is no new file.
             seen.extend(file.archived);
         }
@@ -182,11 +198,35 @@ impl Source for DirectorySource {
     }
 
     /// The path, and the files that were taken: `build` leaves these out.
-    fn resume_point(&self) -> Offset {
-        let open: HashSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
-        let taken: Vec<Offset> =
-            self.seen.iter().filter(|path| !open.contains(path)).map(|path| write_path(path)).collect();
+    fn position(&self, end: &Offset) -> Value {
+        let open = self.files.iter().skip(self.index_of(end));
+        let open: HashSet<&PathBuf> = open.map(|file| &file.path).collect();
+        let mut taken: Vec<&PathBuf> = self.seen.iter().filter(|path| !open.contains(path)).collect();
+        taken.sort_unstable();
+        let taken: Vec<Value> = taken.into_iter().map(|path| write_path(path)).collect();
         json!({ "path": self.reading.path, "taken": taken })
+    }
+
+    fn moved(&self, end: &Offset) -> Option<Value> {
+        let taken: Vec<Value> = self.up_to(end).map(|file| write_path(&file.path)).collect();
+        let gone: Vec<Value> = self.gone.iter().map(|path| write_path(path)).collect();
+        // The first position says also which files were there before the start.
+        (self.committed > 0).then(|| json!({ "taken": taken, "gone": gone }))
+    }
+
+    fn plan(&self, end: &Offset) -> Value {
+        let files: Vec<Value> = self.up_to(end).map(write_file).collect();
+        json!({ "files": files })
+    }
+
+    async fn replan(&mut self, planned: &Value) -> Result<Offset, SourceError> {
+        let written = planned.get("files").and_then(Value::as_array);
+        let files: Option<Vec<Found>> = written.and_then(|files| files.iter().map(read_file).collect());
+        let files = files.ok_or_else(|| SourceError::Lost(format!("`{planned}` is no list of files")))?;
+        Arc::make_mut(&mut self.seen).extend(files.iter().map(|file| file.path.clone()));
+        self.handed += files.len() as u64;
+        self.files.extend(files);
+        Ok(json!({ "files": self.handed }))
     }
 
     fn is_finished(&self) -> bool {
@@ -201,7 +241,7 @@ fn files(offset: &Offset) -> Result<u64, SourceError> {
 }
 
 /// The files that an earlier version took, if it read the same path.
-fn taken(resume: &Offset, path: &str) -> Option<HashSet<PathBuf>> {
+fn taken(resume: &Value, path: &str) -> Option<HashSet<PathBuf>> {
     if resume.get("path")?.as_str()? != path {
         return None;
     }
@@ -209,15 +249,32 @@ fn taken(resume: &Offset, path: &str) -> Option<HashSet<PathBuf>> {
     Some(taken.iter().filter_map(read_path).collect())
 }
 
-/// A path as a part of an offset: its text, or its bytes where it is not UTF-8.
-fn write_path(path: &Path) -> Offset {
+/// A file as it was when it was found.
+fn write_file(file: &Found) -> Value {
+    let modified = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    json!({
+        "path": write_path(&file.path),
+        "length": file.length,
+        "modified": [modified.as_secs(), modified.subsec_nanos()],
+    })
+}
+
+fn read_file(written: &Value) -> Option<Found> {
+    let modified = written.get("modified")?.as_array()?;
+    let (seconds, nanos) = (modified.first()?.as_u64()?, modified.get(1)?.as_u64()?);
+    let modified = UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(nanos).ok()?))?;
+    Some(Found { path: read_path(written.get("path")?)?, length: written.get("length")?.as_u64()?, modified })
+}
+
+/// A path as a part of a position: its text, or its bytes where it is not UTF-8.
+fn write_path(path: &Path) -> Value {
     match path.to_str() {
-        Some(text) => Offset::from(text),
+        Some(text) => Value::from(text),
         None => serde_json::to_value(path.as_os_str()).unwrap_or_default(),
     }
 }
 
-fn read_path(written: &Offset) -> Option<PathBuf> {
+fn read_path(written: &Value) -> Option<PathBuf> {
     match written.as_str() {
         Some(text) => Some(PathBuf::from(text)),
         None => OsString::deserialize(written).ok().map(PathBuf::from),

@@ -54,13 +54,13 @@ impl Folder {
         self.start(reading, Start::Earliest, None).await
     }
 
-    async fn start(&self, reading: Reading, start: Start, resume: Option<&Offset>) -> DirectorySource {
+    async fn start(&self, reading: Reading, start: Start, resume: Option<&serde_json::Value>) -> DirectorySource {
         DirectorySource::build(Arc::new(reading), start, &self.context, resume).await.unwrap()
     }
 }
 
 /// The lines of the next batch, which is committed.
-async fn next(source: &mut DirectorySource, last: &mut Offset) -> Vec<String> {
+async fn next(source: &mut DirectorySource, last: &mut serde_json::Value) -> Vec<String> {
     let end = source.latest(ALL).await.unwrap();
     let lines = texts(&source.read(last, &end).await.unwrap());
     source.commit(&end).await.unwrap();
@@ -171,7 +171,7 @@ async fn latest_and_resumed_sources_leave_out_what_was_there() {
     assert_eq!(next(&mut source, &mut last).await, ["b"]);
     folder.write("c", "c\n", 10);
     source.latest(ALL).await.unwrap();
-    let resume = source.resume_point();
+    let resume = source.position(&last);
     let mut resumed = folder.start(folder.reading(""), Start::Latest, Some(&resume)).await;
     let mut last = resumed.start();
     assert_eq!(next(&mut resumed, &mut last).await, ["c"]);
@@ -235,7 +235,7 @@ async fn resumed_sources_know_names_that_are_not_utf_8() {
     lines.sort();
     assert_eq!(lines, ["a\u{FFFD}", "a\u{FFFD}", "ä"]);
     write(b"b\xFF");
-    let resume = serde_json::from_str(&source.resume_point().to_string()).unwrap();
+    let resume = serde_json::from_str(&source.position(&last).to_string()).unwrap();
     let mut resumed = folder.start(folder.reading(""), Start::Earliest, Some(&resume)).await;
     let mut last = resumed.start();
     assert_eq!(next(&mut resumed, &mut last).await, ["b\u{FFFD}"]);

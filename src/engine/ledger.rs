@@ -1,0 +1,223 @@
+//! What a batch writes into the checkpoint: the offset log before it, the states after it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::batch::RunningSource;
+use super::{Operators, RunError};
+use crate::checkpoint::{Checkpoint, History, Planned, Recovered, Section, SectionKind};
+use crate::sinks::Batch;
+use crate::sources::{Offset, SourceFactory};
+use crate::state::written;
+
+/// The component of what the engine itself has to know.
+const ENGINE: &str = "engine";
+
+/// The component of a source.
+fn of_source(name: &str) -> String {
+    format!("source/{name}")
+}
+
+/// The component of a step.
+fn of_step(name: &str) -> String {
+    format!("step/{name}")
+}
+
+/// An open checkpoint.
+pub struct Ledger {
+    checkpoint: Checkpoint,
+    /// The whole of a component is written this often at least, in milliseconds.
+    interval: i64,
+    /// When it was, by component, as far as that was in this run.
+    snapshots: BTreeMap<String, i64>,
+}
+
+/// What a batch will read.
+#[must_use]
+pub fn planned(batch: Batch, sources: &BTreeMap<String, RunningSource>, ends: &BTreeMap<String, Offset>) -> Planned {
+    let of = |(name, end): (&String, &Offset)| Some((name.clone(), sources.get(name)?.source.plan(end)));
+    Planned { batch: batch.id, time: batch.time, sources: ends.iter().filter_map(of).collect() }
+}
+
+/// What an earlier run has left.
+pub struct Left {
+    /// The last committed batch.
+    pub last: Option<Batch>,
+    /// What windows count from.
+    pub zero: Option<i64>,
+    /// Batches that were begun and not committed.
+    pub planned: Vec<Planned>,
+    components: BTreeMap<String, History>,
+}
+
+impl Ledger {
+    /// From a checkpoint that was opened.
+    ///
+    /// # Errors
+    /// When the checkpoint holds what no run has written.
+    pub fn new(checkpoint: Checkpoint, recovered: Recovered, interval: i64) -> Result<(Self, Left), RunError> {
+        for warning in &recovered.warnings {
+            tracing::warn!("checkpoint: {warning}");
+        }
+        let zero = match recovered.components.get(ENGINE) {
+            Some(history) => last_value(history)?.get("zero").and_then(Value::as_i64),
+            None => None,
+        };
+        let left = Left {
+            last: recovered.last.map(|(id, time)| Batch { id, time }),
+            zero,
+            planned: recovered.planned,
+            components: recovered.components,
+        };
+        Ok((Self { checkpoint, interval, snapshots: BTreeMap::new() }, left))
+    }
+
+    /// Writes down what a batch will read, before it does.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub async fn plan(&mut self, planned: &Planned) -> Result<(), RunError> {
+        Ok(self.checkpoint.plan(planned).await?)
+    }
+
+    /// Writes down what a batch has changed, after its sinks have written it; how many bytes that took.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub async fn commit(&mut self, batch: Batch, sections: Vec<Section>) -> Result<u64, RunError> {
+        for whole in sections.iter().filter(|section| matches!(section.kind, SectionKind::Snapshot)) {
+            self.snapshots.insert(whole.component.clone(), batch.time);
+        }
+        Ok(self.checkpoint.commit(batch.id, batch.time, sections).await?)
+    }
+
+    /// What a batch has changed.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn sections(
+        &self,
+        batch: Batch,
+        zero: i64,
+        sources: &BTreeMap<String, RunningSource>,
+        ends: &BTreeMap<String, Offset>,
+        operators: &mut Operators,
+    ) -> Result<Vec<Section>, RunError> {
+        let mut sections = Vec::new();
+        if self.is_whole_due(ENGINE, batch.time) {
+            sections.push(section(ENGINE.to_owned(), SectionKind::Snapshot, Value::Null, json!({ "zero": zero })));
+        }
+        for (name, running) in sources {
+            sections.extend(ends.get(name).and_then(|end| self.source_section(name, running, end, batch.time)));
+        }
+        for (name, running) in operators.iter_mut() {
+            let component = of_step(name);
+            let whole = self.is_whole_due(&component, batch.time);
+            let rows = if whole {
+                // What has changed is part of the whole.
+                running.operator.changes().and_then(|_| running.operator.snapshot().map(Some))
+            } else {
+                running.operator.changes()
+            };
+            let Some(rows) = rows.map_err(|error| RunError::state(name, error))? else { continue };
+            let bytes = written::encode(&running.operator.schema(), &rows);
+            let bytes = bytes.map_err(|error| RunError::state(name, error))?;
+            let kind = if whole { SectionKind::Snapshot } else { SectionKind::Delta };
+            sections.push(Section { component, kind, fingerprint: running.fingerprint.clone(), bytes });
+        }
+        Ok(sections)
+    }
+
+    fn source_section(&self, name: &str, running: &RunningSource, end: &Offset, time: i64) -> Option<Section> {
+        let component = of_source(name);
+        let whole = self.is_whole_due(&component, time);
+        if *end == running.offset && !whole {
+            return None;
+        }
+        let moved = if whole { None } else { running.source.moved(end) };
+        let kind = if moved.is_some() { SectionKind::Delta } else { SectionKind::Snapshot };
+        let value = moved.unwrap_or_else(|| running.source.position(end));
+        Some(section(component, kind, json!({ "kind": running.kind }), value))
+    }
+
+    fn is_whole_due(&self, component: &str, time: i64) -> bool {
+        let is_old = |written: &i64| time.saturating_sub(*written) >= self.interval;
+        self.checkpoint.wants_snapshot(component) || self.snapshots.get(component).is_some_and(is_old)
+    }
+
+    /// Keeps the state of a step that is reset, under a name of its own, which is returned.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be written.
+    pub async fn save(&mut self, step: &str, fingerprint: &Value, bytes: &[u8]) -> Result<String, RunError> {
+        Ok(self.checkpoint.save(&of_step(step), fingerprint, bytes).await?)
+    }
+
+    /// The components of this version of the pipeline are these; what others have left goes with the next
+    /// commit.
+    pub fn keep_only(&mut self, left: &[String]) {
+        left.iter().for_each(|component| self.checkpoint.forget(component));
+    }
+}
+
+fn section(component: String, kind: SectionKind, fingerprint: Value, value: Value) -> Section {
+    Section { component, kind, fingerprint, bytes: Bytes::from(value.to_string()) }
+}
+
+fn value(bytes: &Bytes) -> Result<Value, RunError> {
+    serde_json::from_slice(bytes).map_err(|error| RunError::Internal(format!("the checkpoint is no JSON: {error}")))
+}
+
+fn last_value(history: &History) -> Result<Value, RunError> {
+    history.deltas.last().or(history.snapshot.as_ref()).map_or(Ok(Value::Null), value)
+}
+
+impl Left {
+    /// Where a source of that kind goes on.
+    ///
+    /// # Errors
+    /// When the checkpoint holds what no run has written.
+    pub fn position(&self, name: &str, kind: &str, factory: &dyn SourceFactory) -> Result<Option<Value>, RunError> {
+        let Some(history) = self.components.get(&of_source(name)) else { return Ok(None) };
+        if history.fingerprint.get("kind").and_then(Value::as_str) != Some(kind) {
+            tracing::warn!(source = name, "the source was of another kind before; it starts from its beginning");
+            return Ok(None);
+        }
+        let mut position = history.snapshot.as_ref().map_or(Ok(Value::Null), value)?;
+        for moved in &history.deltas {
+            position = factory.advance(position, value(moved)?);
+        }
+        Ok(Some(position))
+    }
+
+    /// Puts the states of steps into their operators.
+    ///
+    /// # Errors
+    /// When a step's state is of another kind than it was, and the checkpoint is refused.
+    pub fn restore(&self, operators: &mut Operators) -> Result<(), RunError> {
+        for (name, running) in operators.iter_mut() {
+            let Some(history) = self.components.get(&of_step(name)) else { continue };
+            if history.fingerprint != running.fingerprint {
+                return Err(RunError::StateChanged {
+                    step: name.to_owned(),
+                    difference: super::operators::difference(&history.fingerprint, &running.fingerprint),
+                });
+            }
+            for bytes in history.snapshot.iter().chain(&history.deltas) {
+                let restored = written::decode(bytes.clone()).and_then(|rows| running.operator.restore(rows));
+                restored.map_err(|error| RunError::state(name, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The components that this version of the pipeline does not have.
+    #[must_use]
+    pub fn strangers<'a>(&'a self, sources: impl Iterator<Item = &'a str>, operators: &Operators) -> Vec<String> {
+        let own: Vec<String> =
+            sources.map(of_source).chain(operators.fingerprints().map(|(step, _)| of_step(step))).collect();
+        self.components.keys().filter(|it| *it != ENGINE && !own.contains(it)).cloned().collect()
+    }
+}

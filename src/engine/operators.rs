@@ -1,0 +1,105 @@
+//! The operators of steps with state, by step.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::RunError;
+use crate::logical::{Output, Stages, StateStage, parallelism};
+use crate::plan::Plan;
+use crate::state::{Operator, Size};
+
+/// A step with state that runs.
+pub struct RunningOperator {
+    /// The step.
+    pub operator: Box<dyn Operator>,
+    /// What its state is, in the terms of [`crate::state::Stateful::fingerprint`].
+    pub fingerprint: Value,
+}
+
+/// The operators of a version of a pipeline.
+#[derive(Default)]
+pub struct Operators(BTreeMap<String, RunningOperator>);
+
+impl Operators {
+    /// Makes the operators of all stages, without any state.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn build(plan: &Plan, stages: &Stages) -> Result<Self, RunError> {
+        let threads = parallelism(plan);
+        let build = |stage: &StateStage| {
+            let operator =
+                stage.state.build(&stage.input, threads).map_err(|error| RunError::state(&stage.step, error))?;
+            let fingerprint = stage.state.fingerprint(&stage.input);
+            Ok((stage.step.clone(), RunningOperator { operator, fingerprint }))
+        };
+        state_stages(stages).map(build).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Takes over the state of an earlier version: of every step whose name and fingerprint are the same.
+    pub fn take_over(&mut self, earlier: Self) {
+        for (step, old) in earlier.0 {
+            if let Some(new) = self.0.get_mut(&step).filter(|new| new.fingerprint == old.fingerprint) {
+                new.operator = old.operator;
+            }
+        }
+    }
+
+    /// The operator of a step.
+    ///
+    /// # Errors
+    /// When there is none; a bug.
+    pub fn get(&mut self, step: &str) -> Result<&mut RunningOperator, RunError> {
+        self.0.get_mut(step).ok_or_else(|| RunError::Internal(format!("the step `{step}` does not run")))
+    }
+
+    /// All of them, by step.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut RunningOperator)> {
+        self.0.iter_mut().map(|(step, running)| (step.as_str(), running))
+    }
+
+    /// Steps with the fingerprints of their state.
+    pub fn fingerprints(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(step, running)| (step.as_str(), &running.fingerprint))
+    }
+
+    /// How much state each step has.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<(String, Size)> {
+        self.0.iter().map(|(step, running)| (step.clone(), running.operator.size())).collect()
+    }
+}
+
+/// Says what differs between two fingerprints, in the words they are written in.
+#[must_use]
+pub fn difference(before: &Value, now: &Value) -> String {
+    let mut differences = Vec::new();
+    compare("", before, now, &mut differences);
+    differences.join("; ")
+}
+
+fn compare(path: &str, before: &Value, now: &Value, differences: &mut Vec<String>) {
+    match (before, now) {
+        (before, now) if before == now => {}
+        (Value::Object(old), Value::Object(new)) => {
+            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let null = Value::Null;
+                compare(&path, old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null), differences);
+            }
+        }
+        (before, now) => differences.push(format!("its {path} was {before} and is {now}")),
+    }
+}
+
+/// The stages that end in an operator.
+pub fn state_stages(stages: &Stages) -> impl Iterator<Item = &StateStage> {
+    stages.stages.iter().filter_map(|stage| match &stage.output {
+        Output::State(state) => Some(state.as_ref()),
+        _ => None,
+    })
+}
