@@ -20,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use futures::StreamExt;
 
+use super::failpoint::{Failpoint, Moment};
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
 use super::{Ledger, Operators, RunError, Runtime, ledger};
@@ -69,6 +70,8 @@ pub struct Engine {
     pub zero: Option<i64>,
     /// The checkpoint, if there is one.
     pub ledger: Option<Ledger>,
+    /// Where tests end a batch early.
+    pub failpoint: Option<Failpoint>,
 }
 
 impl Engine {
@@ -83,7 +86,16 @@ impl Engine {
         sinks: BTreeMap<String, Box<dyn Sink>>,
     ) -> Result<Self, RunError> {
         let operators = Operators::build(&plan, &stages)?;
-        Ok(Self { plan, stages, sources, sinks, operators, zero: None, ledger: None })
+        Ok(Self {
+            plan,
+            stages,
+            sources,
+            sinks,
+            operators,
+            zero: None,
+            ledger: None,
+            failpoint: Failpoint::from_environment(),
+        })
     }
 
     /// Runs one batch. `None` if no source had anything new and `skip_empty` is set.
@@ -102,10 +114,12 @@ impl Engine {
         if skip_empty && ends.iter().all(|(name, end)| self.sources.get(name).is_some_and(|it| it.offset == *end)) {
             return Ok(None);
         }
+        self.reach(Moment::Ranges, batch)?;
         if let Some(ledger) = &mut self.ledger {
             let planned = ledger::planned(batch, &self.sources, &ends);
             ledger.plan(&planned).await?;
         }
+        self.reach(Moment::Planned, batch)?;
         self.process(batch, &ends, begin, runtime).await.map(Some)
     }
 
@@ -137,6 +151,7 @@ impl Engine {
     ) -> Result<Progress, RunError> {
         let Begin { begin, scheduling_delay } = begin;
         self.fill_slots(ends).await?;
+        self.reach(Moment::Read, batch)?;
         let reading = begin.elapsed();
 
         let interval = i64::try_from(self.plan.batch_interval.as_millis()).unwrap_or(i64::MAX);
@@ -146,12 +161,18 @@ impl Engine {
         let mut sink_time = Duration::ZERO;
         for index in 0..self.stages.stages.len() {
             sink_time += self.run_stage(index, batch, zero, &counters).await?;
+            if index == 0 {
+                self.reach(Moment::Computed, batch)?;
+            }
         }
+        self.reach(Moment::Written, batch)?;
         if let Some(ledger) = &mut self.ledger {
             let sections = ledger.sections(batch, zero, &self.sources, ends, &mut self.operators)?;
             ledger.commit(batch, sections).await?;
         }
+        self.reach(Moment::Committed, batch)?;
         self.commit(ends).await?;
+        self.reach(Moment::Forgotten, batch)?;
 
         let processing_time = begin.elapsed();
         let mut parts = Parts { sources: reading, ..Parts::default() };
@@ -171,6 +192,10 @@ impl Engine {
             processing_time,
             parts,
         })
+    }
+
+    fn reach(&self, moment: Moment, batch: Batch) -> Result<(), RunError> {
+        Failpoint::reach(self.failpoint.as_ref(), moment, batch.id)
     }
 
     /// Whether no source will ever have more rows.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::batch::RunningSource;
-use super::{Operators, RunError};
+use super::operators::RunningOperator;
+use super::{Operators, RunError, operators};
 use crate::checkpoint::{Checkpoint, History, Planned, Recovered, Section, SectionKind};
 use crate::sinks::Batch;
 use crate::sources::{Offset, SourceFactory};
@@ -39,6 +40,29 @@ pub struct Ledger {
 pub fn planned(batch: Batch, sources: &BTreeMap<String, RunningSource>, ends: &BTreeMap<String, Offset>) -> Planned {
     let of = |(name, end): (&String, &Offset)| Some((name.clone(), sources.get(name)?.source.plan(end)));
     Planned { batch: batch.id, time: batch.time, sources: ends.iter().filter_map(of).collect() }
+}
+
+/// The state of a step that begins anew, as it was.
+pub struct ResetState {
+    /// The step.
+    pub step: String,
+    /// What the state was.
+    pub fingerprint: Value,
+    /// The state, as [`written::encode`] writes it.
+    pub bytes: Bytes,
+}
+
+impl ResetState {
+    /// The state of a running step.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn of(step: &str, running: &RunningOperator) -> Result<Self, RunError> {
+        let rows = running.operator.snapshot();
+        let bytes = rows.and_then(|rows| written::encode(&running.operator.schema(), &rows));
+        let bytes = bytes.map_err(|error| RunError::state(step, error))?;
+        Ok(Self { step: step.to_owned(), fingerprint: running.fingerprint.clone(), bytes })
+    }
 }
 
 /// What an earlier run has left.
@@ -151,8 +175,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the checkpoint cannot be written.
-    pub async fn save(&mut self, step: &str, fingerprint: &Value, bytes: &[u8]) -> Result<String, RunError> {
-        Ok(self.checkpoint.save(&of_step(step), fingerprint, bytes).await?)
+    pub async fn save(&mut self, state: &ResetState) -> Result<String, RunError> {
+        let component = of_step(&state.step);
+        let name = self.checkpoint.save(&component, &state.fingerprint, &state.bytes).await?;
+        // Its chain goes on with a whole one.
+        self.checkpoint.forget(&component);
+        Ok(name)
     }
 
     /// The components of this version of the pipeline are these; what others have left goes with the next
@@ -192,25 +220,35 @@ impl Left {
         Ok(Some(position))
     }
 
-    /// Puts the states of steps into their operators.
+    /// Puts the states of steps into their operators. `reset` says whether a step's state, which is of
+    /// another kind than it was, may begin anew; those are returned with what they were.
     ///
     /// # Errors
-    /// When a step's state is of another kind than it was, and the checkpoint is refused.
-    pub fn restore(&self, operators: &mut Operators) -> Result<(), RunError> {
+    /// When a step's state is of another kind than it was.
+    pub fn restore(
+        &self,
+        operators: &mut Operators,
+        may_reset: impl Fn(&str) -> bool,
+    ) -> Result<Vec<ResetState>, RunError> {
+        let mut reset = Vec::new();
         for (name, running) in operators.iter_mut() {
             let Some(history) = self.components.get(&of_step(name)) else { continue };
             if history.fingerprint != running.fingerprint {
-                return Err(RunError::StateChanged {
-                    step: name.to_owned(),
-                    difference: super::operators::difference(&history.fingerprint, &running.fingerprint),
-                });
+                if !may_reset(name) {
+                    let difference = operators::difference(&history.fingerprint, &running.fingerprint);
+                    return Err(RunError::StateChanged { step: name.to_owned(), difference });
+                }
+                let bytes: Vec<&[u8]> = history.snapshot.iter().chain(&history.deltas).map(AsRef::as_ref).collect();
+                let fingerprint = history.fingerprint.clone();
+                reset.push(ResetState { step: name.to_owned(), fingerprint, bytes: bytes.concat().into() });
+                continue;
             }
             for bytes in history.snapshot.iter().chain(&history.deltas) {
-                let restored = written::decode(bytes.clone()).and_then(|rows| running.operator.restore(rows));
+                let restored = written::decode(bytes).and_then(|rows| running.operator.restore(rows));
                 restored.map_err(|error| RunError::state(name, error))?;
             }
         }
-        Ok(())
+        Ok(reset)
     }
 
     /// The components that this version of the pipeline does not have.

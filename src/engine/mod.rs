@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod failpoint;
 pub mod generator;
 pub mod ledger;
 pub mod operators;
@@ -17,7 +18,7 @@ use crate::sources::{Clock, SourceError};
 use crate::state::StateError;
 
 pub use batch::{Engine, Reach};
-pub use ledger::{Ledger, Left};
+pub use ledger::{Ledger, Left, ResetState};
 pub use operators::Operators;
 pub use progress::{Progress, SourceProgress};
 
@@ -75,16 +76,25 @@ pub enum RunError {
         error: StateError,
     },
     /// A step keeps something else than it did.
-    #[error("the state of step `{step}` does not fit any more: {difference}")]
+    #[error(
+        "the state of step {step} does not fit any more: {difference}; change that back, or write \
+         `reload: {{ on_state_change: reset }}` beside the step's kind to begin its state anew"
+    )]
     StateChanged {
-        /// Its name.
+        /// Its name, and where it stands.
         step: String,
         /// What differs.
         difference: String,
     },
+    /// A new version cannot take over.
+    #[error("{0}")]
+    Refused(String),
     /// The checkpoint cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A test has ended the batch.
+    #[error("crashed at a failpoint")]
+    Crashed,
     /// The engine itself; a bug.
     #[error("internal error, please report it: {0}")]
     Internal(String),

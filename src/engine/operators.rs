@@ -37,13 +37,26 @@ impl Operators {
         state_stages(stages).map(build).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Takes over the state of an earlier version: of every step whose name and fingerprint are the same.
+    /// Takes over the operators of an earlier version for every step whose name and fingerprint are the
+    /// same.
     pub fn take_over(&mut self, earlier: Self) {
         for (step, old) in earlier.0 {
             if let Some(new) = self.0.get_mut(&step).filter(|new| new.fingerprint == old.fingerprint) {
                 new.operator = old.operator;
             }
         }
+    }
+
+    /// The steps of an earlier version whose state does not go over to this one, with what differs where
+    /// the step is still there.
+    #[must_use]
+    pub fn not_taken_over<'a>(&'a self, earlier: &'a Self) -> Vec<(&'a str, &'a RunningOperator, Option<String>)> {
+        let gone = |(step, old): (&'a String, &'a RunningOperator)| match self.0.get(step) {
+            None => Some((step.as_str(), old, None)),
+            Some(new) if new.fingerprint == old.fingerprint => None,
+            Some(new) => Some((step.as_str(), old, Some(difference(&old.fingerprint, &new.fingerprint)))),
+        };
+        earlier.0.iter().filter_map(gone).collect()
     }
 
     /// The operator of a step.

@@ -210,7 +210,7 @@ impl Job {
     async fn reload(&mut self, prepared: Prepared) -> Result<(), RunError> {
         let (old_interval, interval) = (self.engine.plan.batch_interval, prepared.plan.batch_interval);
         let changes = reload::Changes::between(&self.engine.plan, &prepared.plan);
-        let built = match reload::build_ahead(&mut self.engine, &prepared.plan, &changes, &self.runtime).await {
+        let built = match reload::build_ahead(&mut self.engine, &prepared, &changes, &self.runtime).await {
             Ok(built) => built,
             Err(error) => {
                 self.not_reloaded(&error);

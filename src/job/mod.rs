@@ -6,6 +6,7 @@
 pub mod control;
 mod driver;
 mod reload;
+mod states;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::spec::{self, ProcessEnvironment};
 
 pub use control::{Asked, Control};
 pub use driver::{Job, OnProgress, Options, Summary};
+pub use states::take_over;
 
 /// A pipeline that is ready to run: checked and planned.
 pub struct Prepared {

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::states::{self, may_reset};
 use super::{Prepared, source_context};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::engine::batch::RunningSource;
@@ -29,8 +30,12 @@ pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engi
     let Prepared { plan, stages } = prepared;
     let mut operators = Operators::build(&plan, &stages)?;
     let (ledger, left) = open_checkpoint(&plan, runtime).await?.unzip();
-    if let Some(left) = &left {
-        left.restore(&mut operators)?;
+    let mut ledger = ledger;
+    if let (Some(left), Some(ledger)) = (&left, &mut ledger) {
+        let reset = left.restore(&mut operators, |step| may_reset(&plan, step));
+        for state in reset.map_err(|error| states::locate(error, &plan))? {
+            states::reset(&state, Some(&mut *ledger)).await?;
+        }
     }
     let mut sinks = BTreeMap::new();
     for sink in &plan.sinks {
@@ -217,6 +222,7 @@ pub(super) enum SwapError {
 pub(super) struct Built {
     sources: BTreeMap<String, RunningSource>,
     sinks: BTreeMap<String, Box<dyn Sink>>,
+    operators: Operators,
 }
 
 /// Builds all that is new and does not have to wait until the leaving sources have stopped. What can
@@ -226,11 +232,13 @@ pub(super) struct Built {
 /// The first one that cannot be built.
 pub(super) async fn build_ahead(
     engine: &mut Engine,
-    plan: &Plan,
+    prepared: &Prepared,
     changes: &Changes,
     runtime: &Runtime,
 ) -> Result<Built, RunError> {
-    let mut built = Built::default();
+    let Prepared { plan, stages } = prepared;
+    let mut built = Built { operators: Operators::build(plan, stages)?, ..Built::default() };
+    states::check(&engine.plan, &engine.operators, plan, &built.operators)?;
     for sink in plan.sinks.iter().filter(|sink| changes.new_sinks.contains(&sink.name)) {
         built.sinks.insert(sink.name.clone(), build_sink(sink, runtime).await?);
     }
@@ -262,11 +270,11 @@ pub(super) async fn swap(
         restore(engine, changes, runtime).await.map_err(SwapError::Lost)?;
         return Err(SwapError::Kept(error));
     }
+    for state in states::left_behind(&engine.operators, &built.operators).map_err(SwapError::Kept)? {
+        states::reset(&state, engine.ledger.as_mut()).await.map_err(SwapError::Lost)?;
+    }
     let Prepared { plan, stages } = prepared;
-    let mut operators = match Operators::build(&plan, &stages) {
-        Ok(operators) => operators,
-        Err(error) => return Err(SwapError::Kept(error)),
-    };
+    let mut operators = built.operators;
     operators.take_over(std::mem::take(&mut engine.operators));
     engine.operators = operators;
     engine.sources.retain(|name, _| changes.kept_sources.contains(name));

@@ -286,6 +286,7 @@ impl<'a> Checker<'a, '_> {
                 name: step.component.name.text.clone(),
                 full_name: full,
                 span: step.component.kind.span,
+                on_state_change: step.component.reload.on_state_change,
                 kind: step.component.kind.text.clone(),
                 streams: step.streams,
                 checked,

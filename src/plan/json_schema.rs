@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::spec::kind::Kind;
-use crate::spec::{Head, OnError};
+use crate::spec::{Head, OnError, Reload};
 use crate::{sinks, sources, transforms};
 
 /// The schema (draft 7, which YAML language servers understand).
@@ -27,7 +27,8 @@ pub fn declared_schema() -> Value {
     let on_error = json!({ "on_error": generator.subschema_for::<OnError>() });
     let name = json!({
         "name": { "type": "string", "description": "The step's name, for messages, metrics and state; its kind by default." },
-        "on_error": generator.subschema_for::<OnError>()
+        "on_error": generator.subschema_for::<OnError>(),
+        "reload": generator.subschema_for::<Reload>()
     });
     let from = json!({ "from": { "type": "string", "description": "The stream or source to write; needed where there are several." } });
     let source = component(&mut generator, "A source: where rows come from.", sources::KINDS, &on_error);

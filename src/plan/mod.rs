@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, SourceFile, Span, has_errors};
 use crate::schema::Schema;
 use crate::sinks::CheckedSink;
 use crate::sources::CheckedSource;
-use crate::spec::{Checkpoint, Duration, Engine, Environment, Kinds, Node, OnError};
+use crate::spec::{Checkpoint, Duration, Engine, Environment, Kinds, Node, OnError, OnStateChange};
 use crate::state::Schedule;
 use crate::transforms::CheckedStep;
 use crate::{sinks, sources, spec, transforms};
@@ -90,6 +90,8 @@ pub struct PlannedStep {
     pub full_name: String,
     /// Where its kind stands in the file.
     pub span: Span,
+    /// Whether its state may begin anew when it does not fit any more.
+    pub on_state_change: OnStateChange,
     /// Its kind.
     pub kind: String,
     /// The other sources and streams it reads.
@@ -116,6 +118,12 @@ pub struct PlannedSink {
 }
 
 impl Plan {
+    /// The step of that name among all steps.
+    #[must_use]
+    pub fn step(&self, full_name: &str) -> Option<&PlannedStep> {
+        self.streams.iter().flat_map(|stream| &stream.steps).find(|step| step.full_name == full_name)
+    }
+
     /// The names that read `name`, once for each time: streams, steps and sinks.
     pub fn readers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let streams = self.streams.iter().filter(move |stream| stream.from == name).map(|stream| stream.name.as_str());

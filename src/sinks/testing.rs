@@ -84,14 +84,7 @@ pub(super) fn check(kind: &str, settings: &str, schema: &Schema) -> (Option<Chec
     let mut findings = Vec::new();
     let node = document::read(&file, &mut findings).unwrap();
     let name = |text: &str| Name { text: text.to_owned(), span: node.span };
-    let component = Component {
-        name: name("out"),
-        kind: name(kind),
-        settings: node.clone(),
-        on_error: None,
-        from: None,
-        node: node.clone(),
-    };
+    let component = Component::new(name("out"), name(kind), node.clone());
     let kind = KINDS.iter().find(|it| it.name == kind).unwrap();
     let Some(settings) = (kind.read)(&node, &file, &mut findings) else { return (None, findings) };
     let mut check = Check { file: &file, component: &component, on_error: OnError::default(), findings: &mut findings };

@@ -405,8 +405,7 @@ pub(crate) mod testing {
         let Some(settings) = document::read(&file, &mut findings) else { return (None, findings) };
         let Some(read) = typed::read::<S>(&settings, &file, &mut findings) else { return (None, findings) };
         let name = Name { text: "lines".to_owned(), span: Span::default() };
-        let node = settings.clone();
-        let component = Component { kind: name.clone(), name, settings, on_error: None, from: None, node };
+        let component = Component::new(name.clone(), name, settings);
         let mut check = Check { file: &file, component: &component, on_error: OnError::Fail, findings: &mut findings };
         let checked = Box::new(read).check(&mut check);
         (checked, findings)

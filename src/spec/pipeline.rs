@@ -124,6 +124,26 @@ pub enum CatchUp {
     Each,
 }
 
+/// What a reload, or a start with a checkpoint, may do with a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// What happens when the step keeps something else than before: another key, other aggregates,
+    /// another window.
+    pub on_state_change: OnStateChange,
+}
+
+/// What happens when a step keeps something else than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStateChange {
+    /// The change is refused: the old version runs on, or the start fails.
+    #[default]
+    Refuse,
+    /// The state begins anew. With a checkpoint the old one is kept there under a name of its own.
+    Reset,
+}
+
 /// The keys of a pipeline file besides its components. The doc comments here are what an editor
 /// shows.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -190,8 +210,19 @@ pub struct Component {
     pub on_error: Option<OnError>,
     /// What a sink reads.
     pub from: Option<Name>,
+    /// What a reload may do with a step.
+    pub reload: Reload,
     /// All of it, for comparing versions.
     pub node: Node,
+}
+
+impl Component {
+    /// A component with nothing beside its kind.
+    #[must_use]
+    pub fn new(name: Name, kind: Name, settings: Node) -> Self {
+        let node = settings.clone();
+        Self { name, kind, settings, on_error: None, from: None, reload: Reload::default(), node }
+    }
 }
 
 /// A chain of steps.
@@ -355,7 +386,9 @@ impl Splitter<'_> {
         let mut taken: HashMap<String, Span> = HashMap::new();
         let mut numbers: HashMap<String, usize> = HashMap::new();
         for item in node.items() {
-            let Some(mut step) = self.component(None, item, "step", kinds, &["name", "on_error"]) else { continue };
+            let Some(mut step) = self.component(None, item, "step", kinds, &["name", "on_error", "reload"]) else {
+                continue;
+            };
             if step.name.text.is_empty() {
                 step.name.text = free_name(&step.kind.text, &taken, &mut numbers);
             } else if let Some(first) = taken.get(&step.name.text) {
@@ -388,18 +421,17 @@ impl Splitter<'_> {
         let (others, kind_keys): (Vec<&Entry>, Vec<&Entry>) =
             node.entries().iter().partition(|entry| beside.contains(&entry.key.as_str()));
         let kind = self.kind(node, &kind_keys, what, kinds, beside)?;
-        let mut component = Component {
-            name: name.unwrap_or(Name { text: String::new(), span: kind.key_span }),
-            kind: Name { text: kind.key.clone(), span: kind.key_span },
-            settings: kind.value.clone(),
-            on_error: None,
-            from: None,
-            node: node.clone(),
-        };
+        let name = name.unwrap_or(Name { text: String::new(), span: kind.key_span });
+        let kind_name = Name { text: kind.key.clone(), span: kind.key_span };
+        let mut component = Component::new(name, kind_name, kind.value.clone());
+        component.node = node.clone();
         for entry in others {
             match entry.key.as_str() {
                 "on_error" => component.on_error = typed::read(&entry.value, self.file, self.findings),
                 "from" => component.from = self.name_value(&entry.value),
+                "reload" => {
+                    component.reload = typed::read(&entry.value, self.file, self.findings).unwrap_or_default();
+                }
                 _ => {
                     if let Some(name) = self.name_value(&entry.value) {
                         self.check_name(&name, what);

@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::StateError;
 
@@ -20,11 +20,18 @@ pub fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Bytes, StateEr
     Ok(writer.into_inner()?.into())
 }
 
-/// Rows from bytes.
+/// Rows from bytes: of one [`encode`], or of several one after the other.
 ///
 /// # Errors
 /// When the bytes are not what [`encode`] writes.
-pub fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>, StateError> {
-    let reader = StreamReader::try_new(bytes.reader(), None)?;
-    Ok(reader.collect::<Result<_, _>>()?)
+pub fn decode(bytes: &Bytes) -> Result<Vec<RecordBatch>, StateError> {
+    let mut rest = bytes.as_ref();
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let mut reader = StreamReader::try_new(&mut rest, None)?;
+        for batch in &mut reader {
+            rows.push(batch?);
+        }
+    }
+    Ok(rows)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::script::{self, Script};
 use crate::diagnostic::{self, Diagnostic, SourceFile, Span, codes};
 use crate::plan::{self, Plan};
-use crate::spec::{self, Environment, Node, ProcessEnvironment, document, typed};
+use crate::spec::{self, Duration, Environment, Node, ProcessEnvironment, document, typed};
 
 /// 2020-01-01T00:00:00Z.
 const DEFAULT_START: i64 = 1_577_836_800_000;
@@ -42,11 +42,22 @@ pub struct TestFile {
 pub struct Case {
     /// What is tested, in a few words.
     pub name: String,
-    /// The batches, in order; each one advances the time by the batch interval.
+    /// The batches, in order; each one advances the time by the batch interval. Between them may stand what
+    /// else happens: `advance: 30s`, `restart: crash`, `reload: other.yaml`.
     pub batches: Vec<Batch>,
 }
 
-/// What one batch gets and what must come out of it.
+/// How the pipeline restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// The next batch is cut off when its rows are written, and runs again after the restart.
+    Crash,
+    /// Between two batches.
+    Graceful,
+}
+
+/// What one batch gets and what must come out of it; or what happens between two batches.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping with the keys `input` and `expect`")]
 pub struct Batch {
@@ -65,6 +76,15 @@ pub struct Batch {
     pub expect_error: Option<String>,
     /// How many rows `on_error: skip` leaves out of the batch; not looked at if it is left out.
     pub expect_skipped: Option<u64>,
+    /// So much time passes, in which nothing arrives: a multiple of the batch interval. `expect` is then
+    /// about all batches of that time together.
+    pub advance: Option<Duration>,
+    /// The pipeline restarts. With a `checkpoint` it goes on where it was; the checkpoint of a test is in
+    /// memory.
+    pub restart: Option<Restart>,
+    /// The pipeline is reloaded from this file, as when its own file is edited; the path counts from the
+    /// folder of the test file.
+    pub reload: Option<String>,
 }
 
 /// Loads a test file with its pipeline. `None` if anything is wrong; `findings` then says what.
@@ -87,8 +107,11 @@ fn read(path: &Path, findings: &mut Vec<Diagnostic>) -> Option<Script> {
     let tests = typed::read::<TestFile>(&root, &file, findings)?;
     let start = start_time(&tests, &root, &file, findings);
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    let plan = load_pipeline(&tests, &folder, &file, root.nearest(&["pipeline"]).span, findings)?;
-    let cases = script::cases(&tests, &root, &plan, &file, findings);
+    let plan = load_pipeline(&tests, &tests.pipeline, &folder, &file, root.nearest(&["pipeline"]).span, findings)?;
+    let mut load = |path: &str, span: Span, findings: &mut Vec<Diagnostic>| {
+        load_pipeline(&tests, path, &folder, &file, span, findings)
+    };
+    let cases = script::cases(&tests, &root, &plan, &file, &mut load, findings);
     Some(Script { file, plan, start: start?, cases })
 }
 
@@ -105,15 +128,16 @@ fn start_time(tests: &TestFile, root: &Node, file: &Arc<SourceFile>, findings: &
     None
 }
 
-/// The pipeline under test. Its warnings are left to `validate`.
+/// A pipeline under test. Its warnings are left to `validate`.
 fn load_pipeline(
     tests: &TestFile,
+    path: &str,
     folder: &Path,
     file: &Arc<SourceFile>,
     span: Span,
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let path = folder.join(&tests.pipeline);
+    let path = folder.join(path);
     let unusable = |message: String| Diagnostic::new(codes::UNKNOWN_PIPELINE, file, span, message);
     let pipeline = match spec::read_file(&path) {
         Ok(pipeline) => pipeline,

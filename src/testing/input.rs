@@ -22,16 +22,16 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// With the blocks of every batch, in order.
-    pub(super) fn new(batches: Vec<Vec<Block>>) -> Self {
-        Self { batches, done: 0 }
+    /// With the blocks of every batch, in order, of which so many are done.
+    pub(super) fn new(batches: Vec<Vec<Block>>, done: u64) -> Self {
+        Self { batches, done }
     }
 }
 
 #[async_trait]
 impl Source for Scripted {
     fn start(&self) -> Offset {
-        Offset::from(0)
+        Offset::from(self.done)
     }
 
     async fn latest(&mut self, _: Limit) -> Result<Offset, SourceError> {
@@ -97,7 +97,7 @@ impl Collected {
     }
 }
 
-/// A sink that keeps a batch's rows, in the order of the partitions.
+/// A sink that keeps rows until they are taken, a batch's in the order of the partitions.
 pub(super) struct Collecting(pub Collected);
 
 #[async_trait]
@@ -111,7 +111,7 @@ impl Sink for Collecting {
             Ok(batches)
         })
         .await?;
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = collected.concat();
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).extend(collected.concat());
         Ok(())
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_handed_out_once() {
         let block = |weight| Block { weight, ..Block::decoded(Vec::new()) };
-        let mut source = Scripted::new(vec![vec![block(1)], vec![], vec![block(2), block(3)]]);
+        let mut source = Scripted::new(vec![vec![block(1)], vec![], vec![block(2), block(3)]], 0);
         let mut offset = source.start();
         let mut weights = Vec::new();
         for _ in 0..4 {

@@ -7,15 +7,15 @@ use arrow::record_batch::RecordBatch;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::file::{self, TestFile};
+use super::file::{self, Restart, TestFile};
 use super::{compare, input, values};
 use crate::diagnostic::{Code, Diagnostic, SourceFile, Span, codes, suggest};
 use crate::formats::{Decode, InputFormat};
 use crate::plan::{Plan, PlannedSource};
 use crate::schema::Schema;
 use crate::sources::{Block, rows};
-use crate::spec::Node;
 use crate::spec::document::Entry;
+use crate::spec::{Duration, Node};
 
 /// A test file that can run.
 pub(super) struct Script {
@@ -33,9 +33,22 @@ pub(super) struct Script {
 pub(super) struct Case {
     pub name: String,
     pub span: Span,
-    /// In order; at least one.
-    pub batches: Vec<Batch>,
+    /// In order; at least one batch is among them.
+    pub events: Vec<Event>,
 }
+
+/// What happens in a test.
+pub(super) enum Event {
+    Batch(Batch),
+    /// So many batches without input, one after the other; what comes out is looked at together.
+    Advance(u64, Batch),
+    Restart(Restart),
+    /// The pipeline goes on as this version; the place is for what is wrong with that.
+    Reload(Box<Plan>, Batch),
+}
+
+/// Loads another version of the pipeline.
+pub(super) type Load<'a> = &'a mut dyn FnMut(&str, Span, &mut Vec<Diagnostic>) -> Option<Plan>;
 
 /// One batch of a test.
 pub(super) struct Batch {
@@ -65,9 +78,10 @@ pub(super) fn cases(
     root: &Node,
     plan: &Plan,
     file: &Arc<SourceFile>,
+    load: Load<'_>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Case> {
-    let mut compiler = Compiler { plan, file, findings };
+    let mut compiler = Compiler { first: plan, plan: plan.clone(), file, load, findings };
     let node = root.nearest(&["tests"]);
     if tests.tests.is_empty() {
         compiler.report(codes::INVALID_VALUE, node.span, "there are no tests", None);
@@ -93,8 +107,12 @@ fn expects(batch: &file::Batch) -> bool {
 }
 
 struct Compiler<'a> {
-    plan: &'a Plan,
+    /// The version that every test begins with.
+    first: &'a Plan,
+    /// The version of the moment.
+    plan: Plan,
     file: &'a Arc<SourceFile>,
+    load: Load<'a>,
     findings: &'a mut Vec<Diagnostic>,
 }
 
@@ -112,10 +130,68 @@ impl Compiler<'_> {
             let help = "say what arrives: `expect: { a_sink: [...] }`, or `[]` for nothing";
             self.report(codes::INVALID_VALUE, span, "a test that expects nothing tests nothing", Some(help.to_owned()));
         }
+        self.plan = self.first.clone();
         let last = case.batches.len().saturating_sub(1);
         let batches = case.batches.iter().zip(node.items()).enumerate();
-        let batches = batches.map(|(index, (batch, node))| self.batch(batch, node, index == last)).collect();
-        Case { name: case.name.clone(), span, batches }
+        let events = batches.filter_map(|(index, (batch, node))| self.event(batch, node, index == last)).collect();
+        Case { name: case.name.clone(), span, events }
+    }
+
+    fn event(&mut self, batch: &file::Batch, node: &Node, last: bool) -> Option<Event> {
+        let between: Vec<&str> = [
+            ("advance", batch.advance.is_some()),
+            ("restart", batch.restart.is_some()),
+            ("reload", batch.reload.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, there)| there.then_some(key))
+        .collect();
+        let key = match between.as_slice() {
+            [] => return Some(Event::Batch(self.batch(batch, node, last))),
+            [key] => *key,
+            [first, second, ..] => {
+                let help = Some("write one after the other, each behind a `- ` of its own".to_owned());
+                let message = format!("`{first}` and `{second}` stand together");
+                self.report(codes::CONFLICTING_KEYS, node.nearest(&[second]).span, message, help);
+                return None;
+            }
+        };
+        let allowed: &[&str] = match key {
+            "advance" => &["advance", "expect", "expect_ordered"],
+            "reload" => &["reload", "expect_error"],
+            _ => &["restart"],
+        };
+        if let Some(entry) = node.entries().iter().find(|entry| !allowed.contains(&entry.key.as_str())) {
+            let message = format!("`{}` cannot stand beside `{key}`", entry.key);
+            let help = Some("give the batch a `- ` of its own".to_owned());
+            self.report(codes::CONFLICTING_KEYS, entry.key_span, message, help);
+            return None;
+        }
+        if let Some(restart) = batch.restart {
+            return Some(Event::Restart(restart));
+        }
+        if let Some(path) = &batch.reload {
+            // One that is refused is not the last.
+            let compiled = self.batch(batch, node, true);
+            let plan = (self.load)(path, node.nearest(&["reload"]).span, self.findings)?;
+            if compiled.error.is_none() {
+                self.plan = plan.clone();
+            }
+            return Some(Event::Reload(Box::new(plan), compiled));
+        }
+        let compiled = self.batch(batch, node, last);
+        let batches = self.batches_in(batch.advance?, node)?;
+        Some(Event::Advance(batches, compiled))
+    }
+
+    fn batches_in(&mut self, time: Duration, node: &Node) -> Option<u64> {
+        let interval = self.plan.batch_interval.as_millis().max(1);
+        if time.as_millis() > 0 && time.as_millis().is_multiple_of(interval) {
+            return Some(time.as_millis() / interval);
+        }
+        let message = format!("{time} is not a multiple of the batch interval {}", self.plan.batch_interval);
+        self.report(codes::NOT_A_MULTIPLE, node.nearest(&["advance"]).span, message, None);
+        None
     }
 
     fn batch(&mut self, batch: &file::Batch, node: &Node, last: bool) -> Batch {
@@ -158,7 +234,7 @@ impl Compiler<'_> {
     }
 
     fn inputs(&mut self, node: &Node) -> BTreeMap<String, Vec<Block>> {
-        let plan = self.plan;
+        let plan = self.plan.clone();
         let mut inputs = BTreeMap::new();
         for entry in node.get("input").map_or(&[][..], Node::entries) {
             match plan.sources.iter().find(|source| source.name == entry.key) {
@@ -255,7 +331,7 @@ impl Compiler<'_> {
     }
 
     fn all_expected(&mut self, node: &Node, key: &str, ordered: bool) -> Vec<Expected> {
-        let plan = self.plan;
+        let plan = self.plan.clone();
         let mut all = Vec::new();
         for entry in node.get(key).map_or(&[][..], Node::entries) {
             match plan.sinks.iter().find(|sink| sink.name == entry.key) {
