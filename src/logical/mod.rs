@@ -169,7 +169,7 @@ impl Builder<'_> {
                     self.state(step, stateful, rows, schedule).await?
                 }
             };
-            schedule = step.checked.schedule(schedule);
+            schedule = step.checked.schedule(schedule, self.plan.batch_interval);
             columns.clone_from(&step.checked.schema);
         }
         self.depths.insert(stream.name.clone(), depth);

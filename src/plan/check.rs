@@ -281,7 +281,7 @@ impl<'a> Checker<'a, '_> {
                 })
             })?;
             schema = checked.schema.clone();
-            schedule = checked.schedule(schedule);
+            schedule = checked.schedule(schedule, self.pipeline.head.batch_interval);
             steps.push(PlannedStep {
                 name: step.component.name.text.clone(),
                 full_name: full,

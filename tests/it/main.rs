@@ -10,6 +10,7 @@
 
 mod architecture;
 mod cli;
+mod crash;
 mod diagnostics;
 mod examples;
 mod generated;

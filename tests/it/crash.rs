@@ -1,0 +1,170 @@
+//! The real binary ends in the middle of a batch, at every moment there is and at random ones; what it has
+//! written in the end is what an uninterrupted run writes.
+//!
+//! `--available-now` with a batch interval of an hour makes batch times that do not depend on how long
+//! anything takes: they go on from the last batch, whenever the process is started again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{PATIENCE, stderr, streamrun, write};
+
+/// The moments of a batch, as `src/engine/failpoint.rs` names them.
+const MOMENTS: [&str; 7] = ["ranges", "planned", "read", "computed", "written", "committed", "forgotten"];
+const BATCHES: usize = 6;
+
+const PIPELINE: &str = r#"
+name: crashes
+batch_interval: 1h
+checkpoint: { path: ./checkpoint, retain: 2 }
+engine: { parallelism: 2 }
+
+sources:
+  lines: { directory: { path: ./in, max_files_per_batch: 1 } }
+
+streams:
+  words:
+    from: lines
+    transforms:
+      - flat_map:
+          word: split(value, " ")
+  running:
+    from: words
+    transforms:
+      - update_state_by_key: { key: word, state: { n: count(), last: last(word) } }
+  touched:
+    from: words
+    transforms:
+      - map_with_state:
+          key: word
+          state: { n: { initial: 0, update: n + 1 } }
+          emit: { word: word, before: old.n, after: new.n, gone: timed_out }
+          timeout: 2h
+  inverse:
+    from: words
+    transforms:
+      - reduce_by_key_and_window: { key: word, values: { n: count() }, length: 3h, slide: 1h, align: start }
+  merged:
+    from: words
+    transforms:
+      - reduce_by_key_and_window: { key: word, values: { all: collect_list(word) }, length: 2h, slide: 2h, align: start }
+  recent: { from: words, transforms: [ { window: { length: 2h } } ] }
+  joined:
+    from: words
+    transforms:
+      - map: { word: word, now: '"now"' }
+      - join: { with: recent, key: word }
+      - reduce_by_key: { key: word, values: { pairs: count() } }
+  fresh: { from: words, transforms: [ { deduplicate: { key: word, within: 3h } } ] }
+
+sinks:
+  running: { from: running, files: { path: ./out/running } }
+  touched: { from: touched, files: { path: ./out/touched } }
+  inverse: { from: inverse, files: { path: ./out/inverse } }
+  merged: { from: merged, files: { path: ./out/merged } }
+  joined: { from: joined, files: { path: ./out/joined } }
+  fresh: { from: fresh, files: { path: ./out/fresh } }
+"#;
+
+/// By sink, the rows of each batch in order of its time, sorted.
+type Written = BTreeMap<String, Vec<Vec<String>>>;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "p.yaml", PIPELINE);
+    for index in 0..BATCHES {
+        let text = format!("a b a w{index}\nb a w{}\nx{} a\n", index % 3, index / 2);
+        write(folder.path(), &format!("in/{index}.txt"), &text);
+    }
+    folder
+}
+
+/// Runs to the end, or to where `crash_at` says; whether it came to the end.
+fn run(folder: &Path, crash_at: Option<&str>) -> bool {
+    let mut command = streamrun(&["p.yaml", "--available-now"]);
+    command.current_dir(folder).env_remove("STREAMRUN_CRASH_AT").env("RUST_BACKTRACE", "0");
+    if let Some(crash_at) = crash_at {
+        command.env("STREAMRUN_CRASH_AT", crash_at);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.code().is_none_or(|code| code == 0), "{}", stderr(&output));
+    output.status.success()
+}
+
+fn written(folder: &Path) -> Written {
+    let mut written = Written::new();
+    for sink in visible(&folder.join("out")) {
+        let batches = visible(&sink).into_iter().map(|batch| {
+            let parts = visible(&batch).into_iter().map(|part| std::fs::read_to_string(part).unwrap());
+            let mut rows: Vec<String> = parts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+            rows.sort();
+            rows
+        });
+        written.insert(sink.file_name().unwrap().to_string_lossy().into_owned(), batches.collect());
+    }
+    written
+}
+
+fn visible(folder: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| !path.file_name().unwrap().to_string_lossy().starts_with(['.', '_']));
+    paths.sort();
+    paths
+}
+
+/// What an uninterrupted run writes.
+fn reference() -> Written {
+    let folder = folder();
+    assert!(run(folder.path(), None));
+    let written = written(folder.path());
+    assert_eq!(written.len(), 6);
+    assert_eq!(written["running"].len(), BATCHES);
+    written
+}
+
+#[test]
+fn a_crash_at_any_moment_of_any_batch_does_no_harm() {
+    let reference = reference();
+    for moment in MOMENTS {
+        let folder = folder();
+        for batch in 0..BATCHES {
+            let crash_at = format!("{moment}@{batch}");
+            assert!(!run(folder.path(), Some(&crash_at)), "no crash at {crash_at}");
+        }
+        assert!(run(folder.path(), None));
+        assert_eq!(written(folder.path()), reference, "crashes at `{moment}`");
+    }
+}
+
+#[test]
+fn kills_at_random_do_no_harm() {
+    let rounds = std::env::var("STREAMRUN_CRASH_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(5);
+    let reference = reference();
+    let begin = Instant::now();
+    assert!(run(folder().path(), None));
+    let whole = begin.elapsed();
+    for round in 0..rounds {
+        let folder = folder();
+        let mut kills = 0;
+        while kills < 4 && kill_somewhere(folder.path(), whole, round * 4 + kills) {
+            kills += 1;
+        }
+        assert!(run(folder.path(), None));
+        assert_eq!(written(folder.path()), reference, "round {round}");
+    }
+}
+
+/// Kills a run after some part of the time that it takes; false if it was over by then.
+fn kill_somewhere(folder: &Path, whole: Duration, seed: u32) -> bool {
+    let mut command = streamrun(&["p.yaml", "--available-now"]);
+    command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // Spread over the whole run: the golden ratio leaves no part of it out.
+    let part = (f64::from(seed) * 0.618_033_988_75).fract();
+    std::thread::sleep(whole.mul_f64(part).min(PATIENCE));
+    child.kill().unwrap();
+    !child.wait().unwrap().success()
+}
