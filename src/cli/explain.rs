@@ -11,7 +11,7 @@ use crate::diagnostic::render::{self, Format, Report};
 use crate::diagnostic::{Code, codes, suggest};
 use crate::job;
 use crate::logical::{self, Stages};
-use crate::plan::{CHAIN, Plan};
+use crate::plan::{CHAIN, Plan, delivery};
 use crate::spec;
 
 #[derive(Debug, Args)]
@@ -103,6 +103,7 @@ async fn describe(plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
         let from = if sink.from == CHAIN { "transforms" } else { sink.from.as_str() };
         writeln!(text, "  {} ({}), from {from}\n    {}", sink.name, sink.kind, sink.schema)?;
     }
+    write!(text, "\n{}", delivery::guarantee(plan))?;
     add_plans(&mut text, plan, &logical::build(plan).await?)?;
     Ok(text)
 }

@@ -9,6 +9,7 @@ use super::{DONE, INVALID, USAGE, print, print_error};
 use crate::diagnostic::render::{self, Format, Report};
 use crate::diagnostic::{Diagnostic, Severity, Span, has_errors, sort};
 use crate::job::supervisor::is_pipeline;
+use crate::plan::{Plan, delivery};
 use crate::{job, spec, testing};
 
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub(super) fn validate(args: &ValidateArgs) -> u8 {
     }
     files.sort();
     files.dedup();
-    let mut findings = check(&files, &args.overrides);
+    let (plans, mut findings) = check(&files, &args.overrides);
     if args.strict {
         findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
     }
@@ -53,17 +54,21 @@ pub(super) fn validate(args: &ValidateArgs) -> u8 {
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let report = Report { findings: &findings, files: &names, color: super::color(&std::io::stdout()) };
     print(&render::render(&report, args.format));
+    // Of a whole folder it would be more than anyone reads; `explain` has it for each.
+    if let ([_], [plan], Format::Human) = (files.as_slice(), plans.as_slice(), args.format) {
+        print(&delivery::guarantee(plan).to_string());
+    }
     if has_errors(&findings) { INVALID } else { DONE }
 }
 
-/// All that is wrong with pipelines and test files.
-fn check(files: &[PathBuf], overrides: &[(String, String)]) -> Vec<Diagnostic> {
+/// The pipelines that can run, and all that is wrong with pipelines and test files.
+fn check(files: &[PathBuf], overrides: &[(String, String)]) -> (Vec<Plan>, Vec<Diagnostic>) {
     let (tests, pipelines): (Vec<&PathBuf>, Vec<&PathBuf>) =
         files.iter().partition(|file| testing::is_test_file(file) && !file.is_dir());
     let mut findings: Vec<Diagnostic> = Vec::new();
+    let mut plans = Vec::new();
     for pipeline in pipelines {
-        // The plan itself is not needed.
-        let _ = job::load(pipeline, overrides, &mut findings);
+        plans.extend(job::load(pipeline, overrides, &mut findings));
     }
     for test in tests {
         let mut found = Vec::new();
@@ -72,7 +77,7 @@ fn check(files: &[PathBuf], overrides: &[(String, String)]) -> Vec<Diagnostic> {
         let mut new = without(found, &findings);
         findings.append(&mut new);
     }
-    findings
+    (plans, findings)
 }
 
 fn without(mut found: Vec<Diagnostic>, known: &[Diagnostic]) -> Vec<Diagnostic> {

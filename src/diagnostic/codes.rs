@@ -120,6 +120,7 @@ codes! {
     COLLISION "SR0602" Error "Two components want the same port or path";
     FEEDBACK_LOOP "SR0603" Warning "A sink writes where a source reads";
     DIFFERENT_SLIDES "SR0604" Error "Streams with different slides are read together";
+    STRONG_CLAIM "SR0605" Error "The pipeline does not deliver what it claims";
     // 07xx: test files
     UNKNOWN_PIPELINE "SR0701" Error "The pipeline under test cannot be used";
     BAD_TEST_ROW "SR0702" Error "A row of a test does not fit";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::wiring::{Order, Wiring, order};
-use super::{CHAIN, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, collisions};
+use super::{CHAIN, Plan, PlannedSink, PlannedSource, PlannedStep, PlannedStream, collisions, delivery};
 use crate::diagnostic::{Diagnostic, Span, codes};
 use crate::schema::Schema;
 use crate::sinks::SinkSettings;
@@ -52,6 +52,7 @@ pub fn check(pipeline: &Pipeline, findings: &mut Vec<Diagnostic>) -> Option<Plan
         includes: Vec::new(),
     };
     collisions::check(pipeline, &plan, findings);
+    delivery::check(pipeline, &plan, findings);
     Some(plan)
 }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod collisions;
+pub mod delivery;
 mod follow_ups;
 pub mod json_schema;
 mod wiring;

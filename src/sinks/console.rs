@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::render;
-use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
+use super::{
+    Batch, CheckedSink, Partition, Rewrite, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition,
+};
 use crate::diagnostic::codes;
 use crate::formats::json::JsonOutput;
 use crate::formats::{FormatError, OutputFormat};
@@ -68,7 +70,7 @@ impl SinkSettings for Console {
             let help = "print with `format: spark` or `format: table`, or drop the column in a step before";
             check.report(codes::SCHEMA_MISMATCH, &["format"], message, Some(help.to_owned()));
         }
-        Some(CheckedSink { resources: Vec::new(), factory: Arc::new(*self) })
+        Some(CheckedSink { resources: Vec::new(), rewrite: Rewrite::Repeats, factory: Arc::new(*self) })
     }
 }
 

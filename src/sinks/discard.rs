@@ -7,7 +7,9 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
+use super::{
+    Batch, CheckedSink, Partition, Rewrite, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition,
+};
 use crate::schema::Schema;
 use crate::spec::Check;
 use crate::spec::kind::Settings;
@@ -24,7 +26,7 @@ impl Settings for Discard {
 
 impl SinkSettings for Discard {
     fn check(self: Box<Self>, _: &mut Check<'_>, _: &Schema) -> Option<CheckedSink> {
-        Some(CheckedSink { resources: Vec::new(), factory: Arc::new(*self) })
+        Some(CheckedSink { resources: Vec::new(), rewrite: Rewrite::Nothing, factory: Arc::new(*self) })
     }
 }
 

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use self::layout::{Layout, attempt, remove, start};
-use super::{Batch, CheckedSink, Partition, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition};
+use super::{
+    Batch, CheckedSink, Partition, Rewrite, Sink, SinkContext, SinkError, SinkFactory, SinkSettings, each_partition,
+};
 use crate::diagnostic::codes;
 use crate::formats::{FormatError, OutputFormat, WriteRows};
 use crate::schema::Schema;
@@ -88,7 +90,11 @@ impl SinkSettings for Files {
         }
         let layout = self.layout(check)?;
         let resources = vec![Resource::WritePath(self.path.clone(), "path")];
-        Some(CheckedSink { resources, factory: Arc::new(FilesFactory { settings: *self, layout }) })
+        Some(CheckedSink {
+            resources,
+            rewrite: Rewrite::Replaces,
+            factory: Arc::new(FilesFactory { settings: *self, layout }),
+        })
     }
 }
 

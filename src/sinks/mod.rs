@@ -34,8 +34,21 @@ pub trait SinkSettings: Send + Sync {
 pub struct CheckedSink {
     /// What it writes that no one else may.
     pub resources: Vec<Resource>,
+    /// What becomes of a batch that is written again.
+    pub rewrite: Rewrite,
     /// Makes the running sink.
     pub factory: Arc<dyn SinkFactory>,
+}
+
+/// What becomes of a batch that is written again after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// It takes the place of what was written before.
+    Replaces,
+    /// It is there twice.
+    Repeats,
+    /// Nothing is written.
+    Nothing,
 }
 
 /// Makes running sinks.

@@ -21,7 +21,7 @@ use self::clean::After;
 use self::files::{DirectorySource, Reading};
 use self::listing::Place;
 use self::range::Decoding;
-use super::{CheckedSource, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
+use super::{CheckedSource, Replay, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
 use crate::diagnostic::codes;
 use crate::formats::InputFormat;
 use crate::schema::{Column, ColumnType, Schema};
@@ -141,6 +141,7 @@ impl SourceSettings for Directory {
             resources: vec![Resource::ReadPath(self.path, "path")],
             feed: None,
             format: Some(self.format),
+            replay: Replay::Same,
             factory: Arc::new(Factory { reading: Arc::new(reading), start: self.start }),
         })
     }

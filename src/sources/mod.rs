@@ -53,8 +53,19 @@ pub struct CheckedSource {
     pub feed: Option<(String, u16)>,
     /// The format of raw lines in tests, where it has one.
     pub format: Option<crate::formats::InputFormat>,
+    /// Whether its rows can be read again.
+    pub replay: Replay,
     /// Makes the running source.
     pub factory: Arc<dyn SourceFactory>,
+}
+
+/// Whether a source's rows can be read again after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The same range gives the same rows, also in another process.
+    Same,
+    /// They are sent to it; what was received is kept in a log where there is a checkpoint.
+    Received,
 }
 
 /// Makes running sources.

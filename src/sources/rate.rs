@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::block::{Pieces, project};
 use super::receiver::number;
 use super::{
-    Block, CheckedSource, Limit, Offset, ReadBlock, Source, SourceContext, SourceError, SourceFactory, SourceSettings,
+    Block, CheckedSource, Limit, Offset, ReadBlock, Replay, Source, SourceContext, SourceError, SourceFactory,
+    SourceSettings,
 };
 use crate::diagnostic::codes;
 use crate::formats::{BATCH_ROWS, BadRows, Decoded};
@@ -59,7 +60,14 @@ impl SourceSettings for Rate {
         }
         let schema = self.schema()?;
         let factory = Factory { schema: schema.to_arrow(), rate: self.rows_per_second, rows: self.rows };
-        Some(CheckedSource { schema, resources: Vec::new(), feed: None, format: None, factory: Arc::new(factory) })
+        Some(CheckedSource {
+            schema,
+            resources: Vec::new(),
+            feed: None,
+            format: None,
+            replay: Replay::Same,
+            factory: Arc::new(factory),
+        })
     }
 }
 

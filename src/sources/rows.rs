@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::receiver::number;
-use super::{Block, CheckedSource, Limit, Offset, Source, SourceContext, SourceError, SourceFactory, SourceSettings};
+use super::{
+    Block, CheckedSource, Limit, Offset, Replay, Source, SourceContext, SourceError, SourceFactory, SourceSettings,
+};
 use crate::diagnostic::{Code, codes, suggest};
 use crate::formats::BATCH_ROWS;
 use crate::schema::{Column, ColumnType, Schema, SchemaDeclaration};
@@ -61,7 +63,14 @@ impl SourceSettings for Rows {
             return None;
         }
         let factory = Factory { batch, per_batch: self.per_batch.unwrap_or(u64::MAX) };
-        Some(CheckedSource { schema, resources: Vec::new(), feed: None, format: None, factory: Arc::new(factory) })
+        Some(CheckedSource {
+            schema,
+            resources: Vec::new(),
+            feed: None,
+            format: None,
+            replay: Replay::Same,
+            factory: Arc::new(factory),
+        })
     }
 }
 

@@ -21,7 +21,9 @@ use self::client::Client;
 use self::connection::Rules;
 use self::server::Server;
 pub use self::tls::Tls;
-use super::{CheckedSource, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings, receiver};
+use super::{
+    CheckedSource, Replay, Resource, Source, SourceContext, SourceError, SourceFactory, SourceSettings, receiver,
+};
 use crate::diagnostic::codes;
 use crate::formats::{Decode, InputFormat};
 use crate::schema::Schema;
@@ -109,6 +111,7 @@ impl SourceSettings for Socket {
             resources,
             feed,
             format: Some(self.format),
+            replay: Replay::Received,
             factory: Arc::new(Factory {
                 role,
                 decoder,

@@ -29,8 +29,8 @@ pub use document::Node;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use overrides::name as name_overrides;
 pub use pipeline::{
-    Backpressure, CatchUp, Checkpoint, Component, Engine, Head, Kinds, Name, OnError, OnStateChange, Pipeline, Reload,
-    Stream,
+    Backpressure, CatchUp, Checkpoint, Component, Delivery, Engine, Head, Kinds, Name, OnError, OnStateChange,
+    Pipeline, Reload, Stream,
 };
 pub use quantity::{Duration, Size};
 pub use secrets::{is_hidden, mask};

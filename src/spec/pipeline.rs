@@ -113,6 +113,38 @@ fn default_retain() -> u64 {
     10
 }
 
+/// How often a row that comes in has an effect, also when the program crashes and starts again. Each one
+/// is stronger than those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Rows may be lost.
+    AtMostOnce,
+    /// No row is lost, some may come twice.
+    AtLeastOnce,
+    /// No row is lost, none comes twice.
+    ExactlyOnce,
+}
+
+impl Delivery {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::AtMostOnce => "at most once",
+            Self::AtLeastOnce => "at least once",
+            Self::ExactlyOnce => "exactly once",
+        }
+    }
+}
+
+/// As a pipeline file writes it.
+impl std::fmt::Display for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words().replace(' ', "_"))
+    }
+}
+
 /// What happens after a time in which the pipeline did not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -166,6 +198,9 @@ pub struct Head {
     pub engine: Engine,
     /// Where it is kept how far the pipeline is. Without it every start is the first one.
     pub checkpoint: Option<Checkpoint>,
+    /// What the pipeline claims: that rows have an effect so often, also when the program crashes and starts
+    /// again. The claim is checked. By default the best that holds.
+    pub delivery: Option<Delivery>,
     /// Values for `${var:name}`.
     #[serde(rename = "vars")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]

@@ -96,7 +96,8 @@ fn cell(array: &dyn Array, row: usize) -> Cell {
 }
 
 fn rows(batches: &[RecordBatch]) -> Vec<Row> {
-    let row = |batch: &RecordBatch, row: usize| batch.columns().iter().map(|column| cell(column, row)).collect();
+    let row =
+        |batch: &RecordBatch, row: usize| -> Row { batch.columns().iter().map(|column| cell(column, row)).collect() };
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|it| row(batch, it)).collect::<Vec<Row>>()).collect()
 }
 
@@ -170,8 +171,11 @@ struct Arrival {
 }
 
 fn arrival() -> impl Strategy<Value = Arrival> {
-    (1..12_i64, 1..6_usize, prop::sample::select(vec![1_usize, 3]))
-        .prop_map(|(first, chunk, threads)| Arrival { first, chunk, threads })
+    (1..12_i64, 1..6_usize, prop::sample::select(vec![1_usize, 3])).prop_map(|(first, chunk, threads)| Arrival {
+        first,
+        chunk,
+        threads,
+    })
 }
 
 impl Arrival {
@@ -278,9 +282,8 @@ fn rows_of_other_columns_are_refused() {
         remove: None,
     };
     let other = batches(&schema(&[("d", DataType::Float64)]), &[vec![Cell::Null]], 1);
-    for state in
-        [Stateful::Rows(times), Stateful::Totals(totals), Stateful::Keyed(keyed), Stateful::Distinct(distinct)]
-    {
+    let (rows, totals) = (Stateful::Rows(times), Stateful::Totals(totals));
+    for state in [rows, totals, Stateful::Keyed(keyed), Stateful::Distinct(distinct)] {
         let mut operator = state.build(&input, 1).unwrap();
         let refused = operator.restore(other.clone());
         assert!(matches!(refused, Err(StateError::OtherColumns(_))), "{refused:?}");

@@ -98,7 +98,8 @@ fn written(folder: &Path) -> Written {
     for sink in visible(&folder.join("out")) {
         let batches = visible(&sink).into_iter().map(|batch| {
             let parts = visible(&batch).into_iter().map(|part| std::fs::read_to_string(part).unwrap());
-            let mut rows: Vec<String> = parts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+            let mut rows: Vec<String> =
+                parts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
             rows.sort();
             rows
         });

@@ -1,6 +1,7 @@
 //! The first row of each key, against the times of first rows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::*;
 
@@ -32,8 +33,8 @@ fn check(within: Option<i64>, arrival: Arrival, script: Script<Key>) {
             let (a, b) = (Cell::from(key.0.as_deref()), Cell::from(key.1));
             let row = vec![Cell::Long(id), Cell::Text(format!("the row of number {id}"))];
             arriving.push([vec![a, b], row.clone()].concat());
-            if !model.contains_key(&key) {
-                model.insert(key, at.time);
+            if let Entry::Vacant(new) = model.entry(key) {
+                new.insert(at.time);
                 expected.push(row);
             }
         }

@@ -106,9 +106,9 @@ fn step(leaves: Leaves, timeout: Option<i64>, removes: bool) -> (Stateful, Schem
     let key = ("key", DataType::Utf8View);
     let output = [longs(&["id"]), vec![key.clone()], longs(&states), longs(&["timed out"])].concat();
     let output = schema(&output);
-    let computed: Vec<(usize, ArrayRef)> = vec![(1, Arc::new(Int64Array::from(vec![START])))];
+    let start: ArrayRef = Arc::new(Int64Array::from_iter_values([START]));
     let timeouts = matches!(leaves, Leaves::Rows { timeouts: true });
-    let program = Balance { computed, timeouts, output: Arc::clone(&output) };
+    let program = Balance { computed: vec![(1, start)], timeouts, output: Arc::clone(&output) };
     let part = |name: &str, merge: Merge| Part {
         merge,
         columns: vec![PartColumn { name: name.to_owned(), data_type: DataType::Int64 }],
@@ -155,7 +155,7 @@ fn check(leaves: Leaves, timeout: Option<i64>, removes: bool, arrival: Arrival, 
                 last: payment.amount,
                 touched: at.time,
             };
-            leaving.push(emitted(Cell::Long(id), &key, [&before, account], false));
+            leaving.push(emitted(Cell::Long(id), &key, [&before, &*account], false));
             touched.insert(key);
         }
         let is_idle = |account: &Account| timeout.is_some_and(|timeout| account.touched + timeout <= at.time);
@@ -165,13 +165,17 @@ fn check(leaves: Leaves, timeout: Option<i64>, removes: bool, arrival: Arrival, 
         accounts.retain(|_, account| !is_idle(account));
         accounts.retain(|key, account| !(removes && touched.contains(key) && account.balance > RICH));
         // The first ones are in the order of arrival, the others in none.
-        let ordered = if let Leaves::Rows { .. } = leaves { leaving.len() } else { 0 };
-        let expected: Vec<Row> = match leaves {
-            Leaves::Rows { timeouts } => leaving.into_iter().chain(timed_out.into_iter().filter(|_| timeouts)).collect(),
+        let (ordered, expected): (usize, Vec<Row>) = match leaves {
+            Leaves::Rows { timeouts } => {
+                let ordered = leaving.len();
+                leaving.extend(timed_out.into_iter().filter(|_| timeouts));
+                (ordered, leaving)
+            }
             Leaves::All | Leaves::Touched => {
                 let is_all = matches!(leaves, Leaves::All);
                 let kept = accounts.iter().filter(|(key, _)| is_all || touched.contains(*key));
-                kept.map(|(key, account)| [key.clone()].into_iter().chain(account.cells()).collect()).collect()
+                let row = |(key, account): (&Cell, &Account)| [vec![key.clone()], account.cells().to_vec()].concat();
+                (0, kept.map(row).collect())
             }
         };
         for mut found in twins.apply(at, &batches(&input, &arriving, arrival.chunk), after) {
