@@ -1,4 +1,4 @@
-//! The chains: by component, its newest snapshot and the deltas since, as numbers and sizes only.
+//! The chains: by component, the batches of its newest snapshot and of the deltas since, and their sizes.
 
 use std::collections::BTreeMap;
 
@@ -14,23 +14,21 @@ const MANY: usize = 100;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chains(BTreeMap<String, Chain>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Chain {
-    /// The batch of the snapshot, or of the first delta where there never was one.
-    start: u64,
+    /// The snapshot's batch, then those of the deltas; the deltas alone where there never was a snapshot.
+    batches: Vec<u64>,
     /// The snapshot's size.
     snapshot: Option<u64>,
-    deltas: usize,
     delta_bytes: u64,
 }
 
 impl Chains {
     /// Takes up a chain as it was found.
-    pub fn insert(&mut self, component: &str, start: u64, history: &History) {
+    pub fn insert(&mut self, component: &str, batches: &[u64], history: &History) {
         let chain = Chain {
-            start,
+            batches: batches.to_vec(),
             snapshot: history.snapshot.as_ref().map(|bytes| bytes.len() as u64),
-            deltas: history.deltas.len(),
             delta_bytes: history.deltas.iter().map(|bytes| bytes.len() as u64).sum(),
         };
         self.0.insert(component.to_owned(), chain);
@@ -40,14 +38,13 @@ impl Chains {
     pub fn extend(&mut self, batch: u64, sections: &[Section]) {
         for section in sections {
             let size = section.bytes.len() as u64;
-            let begin = |snapshot, deltas, delta_bytes| Chain { start: batch, snapshot, deltas, delta_bytes };
+            let chain = self.0.entry(section.component.clone()).or_default();
             match section.kind {
                 SectionKind::Snapshot => {
-                    self.0.insert(section.component.clone(), begin(Some(size), 0, 0));
+                    *chain = Chain { batches: vec![batch], snapshot: Some(size), delta_bytes: 0 };
                 }
                 SectionKind::Delta => {
-                    let chain = self.0.entry(section.component.clone()).or_insert_with(|| begin(None, 0, 0));
-                    chain.deltas += 1;
+                    chain.batches.push(batch);
                     chain.delta_bytes += size;
                 }
             }
@@ -59,16 +56,16 @@ impl Chains {
         self.0.remove(component);
     }
 
-    /// The batch where each component's chain begins.
-    pub fn starts(&self) -> BTreeMap<String, u64> {
-        self.0.iter().map(|(component, chain)| (component.clone(), chain.start)).collect()
+    /// The batches of each component's chain.
+    pub fn batches(&self) -> BTreeMap<String, Vec<u64>> {
+        self.0.iter().map(|(component, chain)| (component.clone(), chain.batches.clone())).collect()
     }
 
     /// Whether the component's next section should be a snapshot.
     pub fn wants_snapshot(&self, component: &str) -> bool {
         match self.0.get(component) {
-            Some(Chain { snapshot: Some(size), deltas, delta_bytes, .. }) => {
-                *deltas > MANY || *delta_bytes > SMALL.max(*size)
+            Some(Chain { batches, snapshot: Some(size), delta_bytes }) => {
+                batches.len() > MANY + 1 || *delta_bytes > SMALL.max(*size)
             }
             _ => true,
         }
@@ -98,7 +95,7 @@ mod tests {
         assert!(!chains.wants_snapshot("count"));
         chains.extend(3, &[section(SectionKind::Delta, 1)]);
         assert!(chains.wants_snapshot("count"));
-        assert_eq!(chains.starts(), BTreeMap::from([("count".to_owned(), 1)]));
+        assert_eq!(chains.batches(), BTreeMap::from([("count".to_owned(), vec![1, 2, 3])]));
     }
 
     #[test]
@@ -112,6 +109,6 @@ mod tests {
         chains.extend(101, &[section(SectionKind::Delta, 100)]);
         assert!(chains.wants_snapshot("count"));
         chains.remove("count");
-        assert!(chains.starts().is_empty());
+        assert!(chains.batches().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The file that commits a batch: a header, and the bytes of the states that changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -37,10 +37,9 @@ pub struct Section {
 pub(super) struct Commit {
     pub batch: u64,
     pub time: i64,
-    /// The components that are alive, and the batch where the chain of each begins: its newest
-    /// snapshot, or its first delta where it never wrote one. So a commit says itself which commits
-    /// before it must be whole.
-    pub components: BTreeMap<String, u64>,
+    /// The components that are alive, and the batches of the chain of each: its newest snapshot, if it
+    /// ever wrote one, then the deltas since. So a commit says itself which files its state is made of.
+    pub components: BTreeMap<String, Vec<u64>>,
     pub sections: Vec<Section>,
 }
 
@@ -49,7 +48,7 @@ pub(super) struct Commit {
 struct Header {
     batch: u64,
     time: i64,
-    components: BTreeMap<String, u64>,
+    components: BTreeMap<String, Vec<u64>>,
     sections: Vec<Part>,
 }
 
@@ -74,9 +73,14 @@ impl Part {
 }
 
 impl Commit {
-    /// The oldest commit that the state at this one is made from.
-    pub fn oldest(&self) -> u64 {
-        self.components.values().copied().min().unwrap_or(self.batch)
+    /// The commits that the state at this one is made from.
+    pub fn listed(&self) -> BTreeSet<u64> {
+        self.components.values().flatten().copied().collect()
+    }
+
+    /// What became of a component's state in the batch.
+    pub fn section(&self, component: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.component == component)
     }
 
     pub fn encode(&self) -> Result<Bytes, CheckpointError> {
@@ -86,8 +90,7 @@ impl Commit {
             components: self.components.clone(),
             sections: self.sections.iter().map(Part::of).collect(),
         };
-        let payload = envelope::join(&header, self.sections.iter().map(|section| &*section.bytes))?;
-        Ok(envelope::seal(Kind::Commit, &payload))
+        envelope::seal_with_head(Kind::Commit, &header, self.sections.iter().map(|section| &*section.bytes))
     }
 
     /// Reads the commit of that batch. The sections share the memory of the file.
@@ -123,7 +126,7 @@ mod tests {
         let commit = Commit {
             batch: 7,
             time: 7_000,
-            components: BTreeMap::from([("count".to_owned(), 3), ("window".to_owned(), 7)]),
+            components: BTreeMap::from([("count".to_owned(), vec![3, 5, 7]), ("window".to_owned(), vec![7])]),
             sections: vec![
                 section("count", SectionKind::Delta, b"\n\n"),
                 section("window", SectionKind::Snapshot, b""),
@@ -132,7 +135,9 @@ mod tests {
         };
         let file = commit.encode().unwrap();
         let read = Commit::decode(7, &file).unwrap();
-        assert_eq!((read.batch, read.time, read.oldest()), (7, 7_000, 3));
+        assert_eq!((read.batch, read.time, read.listed()), (7, 7_000, BTreeSet::from([3, 5, 7])));
+        assert_eq!(read.section("more"), commit.sections.last());
+        assert_eq!(read.section("less"), None);
         assert_eq!((read.components, read.sections), (commit.components, commit.sections));
         // A file under another name is not taken for it.
         assert_eq!(Commit::decode(8, &file).unwrap_err(), Damage::Content);

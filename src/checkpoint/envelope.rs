@@ -69,25 +69,76 @@ impl Damage {
 
 /// The file that holds the payload.
 pub(super) fn seal(kind: Kind, payload: &[u8]) -> Bytes {
-    let mut file = first_line(kind, payload).into_bytes();
-    file.extend_from_slice(payload);
+    seal_parts(kind.name(), &[payload])
+}
+
+/// A file of another room that is kept beside a checkpoint, in the same envelope. Each part is copied once.
+#[must_use]
+pub fn sealed(kind: &str, parts: &[Bytes]) -> Bytes {
+    let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+    seal_parts(kind, &parts)
+}
+
+/// The payload of a file that [`sealed`] has made.
+///
+/// # Errors
+/// When the file is not whole, or not of this kind.
+pub fn opened(kind: &str, file: &Bytes) -> Result<Bytes, Damage> {
+    open_as(kind, file)
+}
+
+/// The file whose payload is a line of JSON with bytes behind it, which may be large: each is copied once.
+pub(super) fn seal_with_head<'a>(
+    kind: Kind,
+    head: &impl Serialize,
+    bodies: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Bytes, CheckpointError> {
+    let mut head = json(head)?;
+    head.push(b'\n');
+    let mut parts = vec![head.as_slice()];
+    for body in bodies {
+        parts.push(body);
+    }
+    Ok(seal_parts(kind.name(), &parts))
+}
+
+/// The file whose payload is in parts.
+fn seal_parts(kind: &str, payload: &[&[u8]]) -> Bytes {
+    let line = first_line(kind, payload);
+    let mut file = Vec::with_capacity(line.len() + length(payload));
+    file.extend_from_slice(line.as_bytes());
+    for part in payload {
+        file.extend_from_slice(part);
+    }
     file.into()
 }
 
 /// The payload of a file that is whole and of this kind.
 pub(super) fn open(kind: Kind, file: &Bytes) -> Result<Bytes, Damage> {
+    open_as(kind.name(), file)
+}
+
+fn open_as(kind: &str, file: &Bytes) -> Result<Bytes, Damage> {
     let end = file.iter().position(|byte| *byte == b'\n').map_or(file.len(), |end| end + 1);
     let (line, payload) = (file.slice(..end), file.slice(end..));
-    if *line == *first_line(kind, &payload).as_bytes() { Ok(payload) } else { Err(damage(kind, &line, &payload)) }
+    if *line == *first_line(kind, &[&*payload]).as_bytes() { Ok(payload) } else { Err(damage(kind, &line, &payload)) }
 }
 
 /// There is one right line for each payload, so no other needs to be understood.
-fn first_line(kind: Kind, payload: &[u8]) -> String {
-    format!("{MAGIC} {} {VERSION} {:08x} {}\n", kind.name(), crc32fast::hash(payload), payload.len())
+fn first_line(kind: &str, payload: &[&[u8]]) -> String {
+    let mut checksum = crc32fast::Hasher::new();
+    for part in payload {
+        checksum.update(part);
+    }
+    format!("{MAGIC} {kind} {VERSION} {:08x} {}\n", checksum.finalize(), length(payload))
+}
+
+fn length(payload: &[&[u8]]) -> usize {
+    payload.iter().map(|part| part.len()).sum()
 }
 
 /// What is wrong with a file whose first line is not the right one.
-fn damage(kind: Kind, line: &[u8], payload: &[u8]) -> Damage {
+fn damage(kind: &str, line: &[u8], payload: &[u8]) -> Damage {
     let found = line.len() + payload.len();
     let line = String::from_utf8_lossy(line);
     if !line.ends_with('\n') && (line.starts_with(MAGIC) || MAGIC.starts_with(&*line)) {
@@ -97,7 +148,7 @@ fn damage(kind: Kind, line: &[u8], payload: &[u8]) -> Damage {
     let version: Option<u64> = words.get(2).and_then(|word| word.parse().ok());
     match (words.as_slice(), version) {
         ([MAGIC, ..], Some(version)) if version > VERSION => Damage::Format(version),
-        ([MAGIC, name, _, _, length], _) if *name == kind.name() => match length.parse::<usize>() {
+        ([MAGIC, name, _, _, length], _) if *name == kind => match length.parse::<usize>() {
             Ok(length) if length > payload.len() => Damage::Torn(found),
             _ => Damage::Checksum,
         },
@@ -110,20 +161,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
     serde_json::to_vec(value).map_err(|error| CheckpointError::Internal(error.to_string()))
 }
 
-/// A payload that is a line of JSON with bytes behind it.
-pub(super) fn join<'a>(
-    head: &impl Serialize,
-    bodies: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Vec<u8>, CheckpointError> {
-    let mut payload = json(head)?;
-    payload.push(b'\n');
-    for body in bodies {
-        payload.extend_from_slice(body);
-    }
-    Ok(payload)
-}
-
-/// Takes apart what [`join`] put together.
+/// Takes apart the payload that [`seal_with_head`] put together.
 pub(super) fn split<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes), Damage> {
     let end = payload.iter().position(|byte| *byte == b'\n').ok_or(Damage::Content)?;
     let head = serde_json::from_slice(&payload.slice(..end)).map_err(|_| Damage::Content)?;
@@ -143,6 +181,14 @@ mod tests {
             assert_eq!(open(Kind::Commit, &file).unwrap(), payload);
         }
         assert!(seal(Kind::Offsets, b"123456789").starts_with(b"streamrun offsets 1 cbf43926 9\n"));
+    }
+
+    #[test]
+    fn parts_are_sealed_as_a_whole() {
+        let file = seal_with_head(Kind::Commit, &7, [&b"and "[..], b"", b"the state"]).unwrap();
+        assert_eq!(file, seal(Kind::Commit, b"7\nand the state"));
+        let (head, bodies): (u64, Bytes) = split(&open(Kind::Commit, &file).unwrap()).unwrap();
+        assert_eq!((head, &*bodies), (7, &b"and the state"[..]));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use super::CheckpointError;
 use super::store::Store;
 
 /// The folders of a checkpoint.
-pub(super) const FOLDERS: [&str; 3] = ["offsets", "commits", "saved"];
+pub(super) const FOLDERS: [&str; 3] = ["offsets", "commits", SAVED];
+
+/// The folder of states that were reset.
+pub(super) const SAVED: &str = "saved";
 
 /// The file of the plan of a batch.
 pub(super) fn offsets(batch: u64) -> String {
@@ -24,7 +27,7 @@ pub(super) fn saved(component: &str, batch: u64, copy: u64) -> String {
     let is_odd = |letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_' | '.');
     let component = component.replace(is_odd, "-");
     let copy = if copy == 1 { String::new() } else { format!("-{copy}") };
-    format!("saved/{component}-{batch}{copy}")
+    format!("{SAVED}/{component}-{batch}{copy}")
 }
 
 /// As many digits as the largest number has, so that names sort as numbers do.
@@ -50,6 +53,12 @@ impl Files {
     pub fn newest(&self) -> Option<u64> {
         self.offsets.last().max(self.commits.last()).copied()
     }
+
+    /// The oldest batch whose state may be gone on from: all batches after it have plans, whole or not.
+    pub fn oldest_to_go_on_from(&self) -> u64 {
+        let Some(newest) = self.newest() else { return 0 };
+        (0..=newest).rev().find(|batch| !self.offsets.contains(batch)).unwrap_or(0)
+    }
 }
 
 /// Files of other names are somebody else's.
@@ -69,6 +78,19 @@ mod tests {
         assert_eq!(offsets(u64::MAX), "offsets/18446744073709551615");
         let names = ["00000000000000000012", "12", "+0000000000000000013", "notes.txt"].map(str::to_owned);
         assert_eq!(numbers(&names), BTreeSet::from([12]));
+    }
+
+    #[test]
+    fn before_a_gap_there_is_nothing_to_go_on_from() {
+        let oldest = |offsets: &[u64], commits: &[u64]| {
+            let [offsets, commits] = [offsets, commits].map(|batches| batches.iter().copied().collect());
+            Files { offsets, commits }.oldest_to_go_on_from()
+        };
+        assert_eq!(oldest(&[], &[]), 0);
+        assert_eq!(oldest(&[0, 1], &[0]), 0);
+        assert_eq!(oldest(&[5, 6, 7], &[1, 5, 6]), 4);
+        assert_eq!(oldest(&[4, 6, 7], &[1, 5, 6]), 5);
+        assert_eq!(oldest(&[5, 6], &[5, 6, 7]), 7);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::store::local_error;
-use super::{CheckpointError, envelope, stamp};
+use super::{CheckpointError, Store, envelope, stamp};
 
 const NAME: &str = "lock";
 
@@ -45,6 +45,17 @@ impl Lock {
         file.set_len(0).map_err(failed)?;
         file.write_all(&envelope::json(&Owner::this())?).map_err(failed)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Who holds the lock of a checkpoint; `None` if no one does, or if it cannot be told. Touches nothing.
+#[must_use]
+pub fn holder(store: &Store) -> Option<String> {
+    let mut file = File::options().read(true).write(true).open(store.local_folder()?.join(NAME)).ok()?;
+    match file.try_lock() {
+        // It is let go of with the file.
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+        Err(TryLockError::WouldBlock) => Some(owner(&mut file)),
     }
 }
 

@@ -10,7 +10,9 @@
 //!
 //! A batch is committed exactly when its file in `commits/` is whole: there is no moment at which the
 //! batch is done and its state is not, or the other way round. A component writes its state as a chain:
-//! a snapshot, and then what changed; a batch that changed nothing in it says nothing about it.
+//! a snapshot, and then what changed; a batch that changed nothing in it adds nothing to it. A commit
+//! lists the batches of all chains, so it says itself which files its state is made of, and a component
+//! that hardly ever changes keeps its own few files and no others.
 //!
 //! The room knows nothing of engine, sources and steps: a component is a name with a fingerprint and
 //! bytes. `recovery.rs` says what is read after a crash, and when a checkpoint is refused.
@@ -25,6 +27,7 @@ mod lock;
 mod metadata;
 mod offsets;
 mod recovery;
+mod saved;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -32,21 +35,21 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{SecondsFormat, Utc};
-use serde::Serialize;
 use serde_json::Value;
 
 pub use commit::{Section, SectionKind};
-pub use envelope::Damage;
+pub use envelope::{Damage, opened, sealed};
 pub use error::CheckpointError;
 pub use inspect::{FileReport, Inspection, inspect};
+pub use lock::holder;
 pub use metadata::Metadata;
 pub use offsets::Planned;
 pub use recovery::{History, Recovered};
+pub use saved::{Saved, saved};
 pub use store::Store;
 
 use chains::Chains;
 use commit::Commit;
-use envelope::Kind;
 use layout::{FOLDERS, Files};
 use lock::Lock;
 use recovery::Recovery;
@@ -66,17 +69,9 @@ pub struct Checkpoint {
     last: Option<u64>,
     chains: Chains,
     files: Files,
-    /// By commit, the oldest commit that its state is made from.
-    oldest: BTreeMap<u64, u64>,
+    /// By commit, the commits that its state is made from; as far as it is known.
+    listed: BTreeMap<u64, BTreeSet<u64>>,
     _lock: Option<Lock>,
-}
-
-/// The first line of a saved state.
-#[derive(Serialize)]
-struct SavedHeader<'a> {
-    component: &'a str,
-    batch: u64,
-    fingerprint: &'a Value,
 }
 
 impl Checkpoint {
@@ -89,12 +84,12 @@ impl Checkpoint {
         store.sweep(&FOLDERS).await?;
         let mut files = Files::list(&store).await?;
         let metadata = Metadata::open(&store, pipeline, files.newest().is_some()).await?;
-        let Recovery { recovered, chains, oldest } = recovery::recover(&store, &files).await?;
+        let Recovery { recovered, chains, listed } = recovery::recover(&store, &files).await?;
         let last = recovered.last.map(|(batch, _)| batch);
         let newest = recovered.planned.last().map(|planned| planned.batch).max(last);
         // A plan that was cut off counts as not written.
         files.offsets.retain(|batch| Some(*batch) <= newest);
-        let checkpoint = Self { store, metadata, retain, last, chains, files, oldest, _lock: lock };
+        let checkpoint = Self { store, metadata, retain, last, chains, files, listed, _lock: lock };
         Ok((checkpoint, recovered))
     }
 
@@ -124,7 +119,7 @@ impl Checkpoint {
         self.check(batch, &sections)?;
         let mut chains = self.chains.clone();
         chains.extend(batch, &sections);
-        let commit = Commit { batch, time, components: chains.starts(), sections };
+        let commit = Commit { batch, time, components: chains.batches(), sections };
         let file = commit.encode()?;
         let size = file.len() as u64;
         self.drop_later_than(batch).await?;
@@ -132,7 +127,7 @@ impl Checkpoint {
         self.chains = chains;
         self.last = Some(batch);
         self.files.commits.insert(batch);
-        self.oldest.insert(batch, commit.oldest());
+        self.listed.insert(batch, commit.listed());
         if let Err(error) = self.prune(batch).await {
             tracing::warn!("batch {batch} is committed, but what is not needed any more stays for now: {error}");
         }
@@ -142,18 +137,7 @@ impl Checkpoint {
     /// Keeps the state of a component that is reset, for people; nothing reads it. Returns the file's
     /// name in the checkpoint's folder.
     pub async fn save(&self, component: &str, fingerprint: &Value, bytes: &[u8]) -> Result<String, CheckpointError> {
-        let batch = self.last.unwrap_or(0);
-        let payload = envelope::join(&SavedHeader { component, batch, fingerprint }, [bytes])?;
-        let file = envelope::seal(Kind::Saved, &payload);
-        let mut copy = 1;
-        loop {
-            let name = layout::saved(component, batch, copy);
-            match self.store.read(&name).await? {
-                Some(there) if there != file => copy += 1,
-                Some(_) => return Ok(name),
-                None => return self.store.write(&name, file).await.map(|()| name),
-            }
-        }
+        saved::write(&self.store, component, self.last.unwrap_or(0), fingerprint, bytes).await
     }
 
     /// Whether the component's next section should be a snapshot: it has none yet, or reading the deltas
@@ -163,10 +147,28 @@ impl Checkpoint {
         self.chains.wants_snapshot(component)
     }
 
+    /// Removes what is not needed to go back by `retain` batches.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub async fn prune_to(&mut self, retain: u64) -> Result<(), CheckpointError> {
+        self.retain = retain;
+        match self.last {
+            Some(last) => self.prune(last).await,
+            None => Ok(()),
+        }
+    }
+
     /// The component is gone from the pipeline: from the next commit on it has no state. A section
     /// that it writes later begins with no state as well.
     pub fn forget(&mut self, component: &str) {
         self.chains.remove(component);
+    }
+
+    /// From the next commit on, pruning keeps what is needed to go back by `retain` batches. What is gone
+    /// by then stays gone.
+    pub fn retain(&mut self, retain: u64) {
+        self.retain = retain;
     }
 
     /// The batch that can be committed next.
@@ -195,7 +197,7 @@ impl Checkpoint {
         while let Some(later) = self.files.commits.last().copied().filter(|later| *later > batch) {
             self.store.delete(&layout::commit(later)).await?;
             self.files.commits.remove(&later);
-            self.oldest.remove(&later);
+            self.listed.remove(&later);
         }
         Ok(())
     }
@@ -203,32 +205,54 @@ impl Checkpoint {
     /// Removes what is not needed to go back by `retain` batches.
     async fn prune(&mut self, last: u64) -> Result<(), CheckpointError> {
         let Some(kept) = last.checked_sub(self.retain) else { return Ok(()) };
-        let Some(oldest) = self.oldest_for(kept).await? else { return Ok(()) };
-        self.oldest = self.oldest.split_off(&kept);
-        remove(&self.store, &mut self.files.commits, oldest, layout::commit).await?;
-        remove(&self.store, &mut self.files.offsets, kept, layout::offsets).await
+        self.listed = self.listed.split_off(&kept);
+        let commits = self.needless(kept).await?;
+        remove(&self.store, &mut self.files.commits, commits, layout::commit).await?;
+        let offsets = self.files.offsets.range(..kept).copied().collect();
+        remove(&self.store, &mut self.files.offsets, offsets, layout::offsets).await
     }
 
-    /// The oldest commit that the state at this one is made from; `None` if it is damaged or not there.
-    async fn oldest_for(&self, batch: u64) -> Result<Option<u64>, CheckpointError> {
-        if let Some(oldest) = self.oldest.get(&batch) {
-            return Ok(Some(*oldest));
+    /// The commits before this one that no state from it on is made from. Chains grow at their ends, so
+    /// what a commit lists is listed by all in between as well: the oldest whole commit from this one on
+    /// tells what is needed. It need not even be read where the last one lists all there is.
+    async fn needless(&mut self, kept: u64) -> Result<Vec<u64>, CheckpointError> {
+        let mut needless: Vec<u64> = self.files.commits.range(..kept).copied().collect();
+        if let Some(listed) = self.last.and_then(|last| self.listed.get(&last)) {
+            needless.retain(|older| !listed.contains(older));
         }
-        // It is from before this process, and recovery did not need it.
-        let file = self.store.read(&layout::commit(batch)).await?;
-        let commit = file.and_then(|file| Commit::decode(batch, &file).ok());
-        Ok(commit.map(|commit| commit.oldest()))
+        if needless.is_empty() {
+            return Ok(needless);
+        }
+        for batch in self.files.commits.range(kept..) {
+            let listed = match self.listed.remove(batch) {
+                // It is from before this process, and recovery did not need it.
+                None => read_listed(&self.store, *batch).await?,
+                known => known,
+            };
+            let Some(listed) = listed else { continue };
+            needless.retain(|older| !listed.contains(older));
+            self.listed.insert(*batch, listed);
+            break;
+        }
+        Ok(needless)
     }
 }
 
-/// Deletes the files below a number, the oldest first, so that no gap appears.
+/// What a commit lists; `None` if it is damaged or not there.
+async fn read_listed(store: &Store, batch: u64) -> Result<Option<BTreeSet<u64>>, CheckpointError> {
+    let file = store.read(&layout::commit(batch)).await?;
+    let commit = file.and_then(|file| Commit::decode(batch, &file).ok());
+    Ok(commit.map(|commit| commit.listed()))
+}
+
+/// Deletes files, the oldest first, so that no gap appears in the offset log.
 async fn remove(
     store: &Store,
     batches: &mut BTreeSet<u64>,
-    below: u64,
+    needless: Vec<u64>,
     name: fn(u64) -> String,
 ) -> Result<(), CheckpointError> {
-    while let Some(batch) = batches.first().copied().filter(|batch| *batch < below) {
+    for batch in needless {
         store.delete(&name(batch)).await?;
         batches.remove(&batch);
     }

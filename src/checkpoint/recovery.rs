@@ -1,11 +1,11 @@
 //! What a checkpoint says after a crash: the newest batch whose state is known for certain, that state,
 //! and the batches to run again.
 //!
-//! A commit says which commits before it its state is made from. If one of them is missing or damaged,
-//! the state before the damage is taken instead, and what came after is run again from the offset log;
-//! where that has a gap as well, the checkpoint is refused.
+//! A commit lists the commits that its state is made from, and nothing else needs to be there. If one of
+//! them is missing or damaged, the newest state that is made from others is taken instead, and what came
+//! after is run again from the offset log; where that has a gap as well, the checkpoint is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use bytes::Bytes;
@@ -63,15 +63,16 @@ impl History {
 pub(super) struct Recovery {
     pub recovered: Recovered,
     pub chains: Chains,
-    /// By commit that was read, the oldest commit that its state is made from.
-    pub oldest: BTreeMap<u64, u64>,
+    /// By commit that was read, the commits that its state is made from.
+    pub listed: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// Reads what is needed and changes nothing.
 pub(super) async fn recover(store: &Store, files: &Files) -> Result<Recovery, CheckpointError> {
     let mut reader = Reader { store, commits: BTreeMap::new(), problems: Vec::new() };
     let mut state = State::default();
-    for batch in files.commits.iter().rev() {
+    let oldest = files.oldest_to_go_on_from();
+    for batch in files.commits.range(oldest..).rev() {
         if let Some(found) = reader.state_at(*batch).await? {
             state = found;
             break;
@@ -79,14 +80,15 @@ pub(super) async fn recover(store: &Store, files: &Files) -> Result<Recovery, Ch
     }
     let Reader { commits, mut problems, .. } = reader;
     let last = state.last.map(|(batch, _)| batch);
-    let planned = read_planned(store, files, last, &mut problems).await?;
+    let first = last.map_or(oldest, |last| last.saturating_add(1));
+    let planned = read_planned(store, files, first, &mut problems).await?;
     if files.commits.last() > last.as_ref() {
         let from = last.map_or_else(|| "from the beginning".to_owned(), |last| format!("after batch {last}"));
         problems.push(format!("the batches {from} are run again"));
     }
     let State { last, components, chains } = state;
-    let oldest = commits.iter().filter_map(|(batch, commit)| Some((*batch, commit.as_ref()?.oldest()))).collect();
-    Ok(Recovery { recovered: Recovered { last, components, planned, warnings: problems }, chains, oldest })
+    let listed = commits.iter().filter_map(|(batch, commit)| Some((*batch, commit.as_ref()?.listed()))).collect();
+    Ok(Recovery { recovered: Recovered { last, components, planned, warnings: problems }, chains, listed })
 }
 
 /// The state at one commit; by default that before all.
@@ -108,74 +110,82 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The state at a commit; `None` if a commit that it is made from is missing or damaged.
     async fn state_at(&mut self, batch: u64) -> Result<Option<State>, CheckpointError> {
-        let Some(oldest) = self.load(batch).await? else { return Ok(None) };
-        // A damaged commit may have held a section of any component, so all in between must be whole.
-        for earlier in (oldest..batch).rev() {
-            if self.load(earlier).await?.is_none() {
+        self.load(batch).await?;
+        let Some(listed) = self.whole(batch).map(Commit::listed) else { return Ok(None) };
+        for earlier in listed.into_iter().rev() {
+            self.load(earlier).await?;
+            if self.whole(earlier).is_none() {
                 return Ok(None);
             }
         }
         let state = self.assemble(batch);
         if state.is_none() {
             let place = self.store.place(&layout::commit(batch));
-            self.problems.push(format!("`{place}` does not go with the commits before it"));
+            self.problems.push(format!("`{place}` does not go with the commits that it lists"));
         }
         Ok(state)
     }
 
-    /// Reads a commit unless that is done, and says from which one on its state is made.
-    async fn load(&mut self, batch: u64) -> Result<Option<u64>, CheckpointError> {
-        if let Some(commit) = self.commits.get(&batch) {
-            return Ok(commit.as_ref().map(Commit::oldest));
+    /// Reads a commit unless that is done.
+    async fn load(&mut self, batch: u64) -> Result<(), CheckpointError> {
+        if self.commits.contains_key(&batch) {
+            return Ok(());
         }
         let read = read(self.store, &layout::commit(batch), |file| Commit::decode(batch, file)).await?;
         let commit = read.map_err(|problem| self.problems.push(problem)).ok();
-        let oldest = commit.as_ref().map(Commit::oldest);
         self.commits.insert(batch, commit);
-        Ok(oldest)
+        Ok(())
+    }
+
+    /// A commit that is loaded and not damaged.
+    fn whole(&self, batch: u64) -> Option<&Commit> {
+        self.commits.get(&batch)?.as_ref()
     }
 
     /// Puts the state together from commits that are loaded.
     fn assemble(&self, batch: u64) -> Option<State> {
-        let commit = self.commits.get(&batch)?.as_ref()?;
+        let commit = self.whole(batch)?;
         let mut state = State { last: Some((batch, commit.time)), ..State::default() };
-        for (component, start) in &commit.components {
-            let history = self.history(component, *start, batch)?;
-            state.chains.insert(component, *start, &history);
+        for (component, batches) in &commit.components {
+            let history = self.history(component, batches)?;
+            state.chains.insert(component, batches, &history);
             state.components.insert(component.clone(), history);
         }
         Some(state)
     }
 
-    /// The chain of a component; `None` if it is not the one that was meant: it must begin with the
-    /// first section, and there must be no later snapshot.
-    fn history(&self, component: &str, start: u64, batch: u64) -> Option<History> {
+    /// The chain of a component; `None` if its commits are not those that were meant: each must hold a
+    /// section of it and list the chain up to there, and only the first section may be a snapshot.
+    fn history(&self, component: &str, batches: &[u64]) -> Option<History> {
         let mut history: Option<History> = None;
-        for number in start..=batch {
-            let commit = self.commits.get(&number)?.as_ref()?;
-            for section in commit.sections.iter().filter(|section| section.component == component) {
-                history = match (history, section.kind) {
-                    (None, _) if number == start => Some(History::begin(section)),
-                    (Some(history), SectionKind::Delta) => Some(history.then(section)),
-                    _ => return None,
-                };
+        for (before, batch) in batches.iter().enumerate() {
+            let commit = self.whole(*batch)?;
+            let listed = commit.components.get(component)?;
+            if listed.len() != before + 1 || !batches.starts_with(listed) {
+                return None;
             }
+            let section = commit.section(component)?;
+            history = match (history, section.kind) {
+                (None, _) => Some(History::begin(section)),
+                (Some(history), SectionKind::Delta) => Some(history.then(section)),
+                (Some(_), SectionKind::Snapshot) => return None,
+            };
         }
         history
     }
 }
 
-/// The plans of all batches after the last one with a state. Also the damage of commits is a reason
-/// why the plans are needed, so an error tells all problems.
+/// The plans of all batches from the first one without a state on. Also the damage of commits is a
+/// reason why the plans are needed, so an error tells all problems.
 async fn read_planned(
     store: &Store,
     files: &Files,
-    last: Option<u64>,
+    first: u64,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Planned>, CheckpointError> {
     let mut planned = Vec::new();
     let Some(newest) = files.newest() else { return Ok(planned) };
-    for batch in last.map_or(0, |last| last.saturating_add(1))..=newest {
+    for batch in first..=newest {
         match read(store, &layout::offsets(batch), |file| Planned::decode(batch, file)).await? {
             Ok(found) => planned.push(found),
             // The crash came while the plan was written, so the batch had not begun.

@@ -232,6 +232,7 @@ struct Info {
     created: String,
     /// The process that holds the lock.
     in_use_by: Option<String>,
+    can_continue: bool,
     /// The batch that was committed last.
     last: Option<At>,
     /// The batches that were begun and not committed.
@@ -265,6 +266,7 @@ struct StepInfo {
 async fn info(args: &LookArgs) -> Result<u8, Stop> {
     let store = locate(&args.checkpoint)?;
     let Inspection { metadata, recovered, files } = look(&store).await?;
+    let can_continue = recovered.is_ok();
     let (recovered, problems) = match recovered {
         Ok(recovered) => {
             let warnings = recovered.warnings.clone();
@@ -279,6 +281,7 @@ async fn info(args: &LookArgs) -> Result<u8, Stop> {
         format: metadata.format,
         created: metadata.created,
         in_use_by: checkpoint::holder(&store),
+        can_continue,
         last: At::last(&recovered),
         planned: At::planned(&recovered),
         sources: sources(&recovered),
@@ -313,7 +316,7 @@ fn sources(recovered: &Recovered) -> Vec<SourceInfo> {
 fn position<'a>(kind: &str, written: impl Iterator<Item = &'a Bytes>) -> String {
     let values: Vec<Value> = written.map(|bytes| serde_json::from_slice(bytes).unwrap_or_default()).collect();
     if kind == "directory" {
-        let lists = |key| values.iter().filter_map(move |value| value.get(key)?.as_array());
+        let lists = |key: &'static str| values.iter().filter_map(move |value| value.get(key)?.as_array());
         let (taken, gone): (usize, usize) = (lists("taken").map(Vec::len).sum(), lists("gone").map(Vec::len).sum());
         let path = values.iter().find_map(|value| value.get("path")?.as_str()).unwrap_or_default();
         return format!("{} of `{path}`", count(taken.saturating_sub(gone), "file"));
@@ -334,8 +337,10 @@ impl Info {
         line("id", format!("{} (format {})", self.id, self.format));
         line("created", self.created.clone());
         line("in use", self.in_use_by.as_ref().map_or_else(|| "no".to_owned(), |owner| format!("by {owner}")));
-        line("last", self.last.as_ref().map_or_else(|| "no batch is committed".to_owned(), at));
-        line("planned", planned(&self.planned));
+        if self.can_continue {
+            line("last", self.last.as_ref().map_or_else(|| "no batch is committed".to_owned(), at));
+            line("planned", planned(&self.planned));
+        }
         line("files", format!("{}, {}", count(self.files, "file"), size(self.bytes)));
         self.problems.iter().for_each(|problem| line("problem", problem.clone()));
         if !self.sources.is_empty() {
@@ -454,8 +459,10 @@ impl Verdict {
     fn take(&mut self, store: &Store, recovered: &Recovered) {
         let places: Vec<String> =
             self.damaged.iter().map(|damaged| format!("`{}`", store.place(&damaged.file))).collect();
-        // What is wrong with these files is said already.
-        let is_new = |warning: &&String| !places.iter().any(|place| warning.starts_with(place));
+        // What is wrong with these files is said already, and what is run again is in `planned`.
+        let is_new = |warning: &&String| {
+            !warning.ends_with("are run again") && !places.iter().any(|place| warning.starts_with(place))
+        };
         self.problems.extend(recovered.warnings.iter().filter(is_new).cloned());
         let unreadable = Written::of_steps(recovered).into_iter().filter_map(|state| state.rows().err());
         self.problems.extend(unreadable.map(|stop| stop.message));
@@ -475,6 +482,8 @@ impl Verdict {
         }
         let files = count(self.files, "file");
         match self.damaged.len() {
+            // Nothing was looked at.
+            _ if self.pipeline.is_none() => {}
             0 => text.push_str(&format!("{files} checked, none is damaged\n")),
             damaged => text.push_str(&format!("{files} checked, {damaged} damaged\n")),
         }

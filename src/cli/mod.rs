@@ -1,5 +1,6 @@
 //! The command line. One file per subcommand.
 
+mod checkpoint;
 mod explain;
 mod feed;
 mod list;
@@ -7,6 +8,7 @@ mod masked;
 mod run;
 mod schema;
 mod settings;
+mod state;
 mod terminal;
 mod test;
 mod validate;
@@ -59,6 +61,10 @@ enum Command {
     Schema,
     /// List every source, step, sink, format and function with its settings
     List(list::ListArgs),
+    /// Show what the steps of a pipeline keep, from its checkpoint
+    State(state::StateArgs),
+    /// Show, check or prune the checkpoint of a pipeline
+    Checkpoint(checkpoint::CheckpointArgs),
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +133,8 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Schema) => schema::schema(),
         Some(Command::List(args)) => list::list(args),
+        Some(Command::State(args)) => state::state(args),
+        Some(Command::Checkpoint(args)) => checkpoint::checkpoint(args),
         None => run_file(&cli.run),
     };
     ExitCode::from(code)

@@ -21,6 +21,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use futures::StreamExt;
 
 use super::failpoint::{Failpoint, Moment};
+use super::memory::StateLimit;
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
 use super::{Ledger, Operators, RunError, Runtime, ledger};
@@ -70,6 +71,8 @@ pub struct Engine {
     pub zero: Option<i64>,
     /// The checkpoint, if there is one.
     pub ledger: Option<Ledger>,
+    /// How much memory states may take.
+    pub state_limit: StateLimit,
     /// Where tests end a batch early.
     pub failpoint: Option<Failpoint>,
 }
@@ -86,12 +89,14 @@ impl Engine {
         sinks: BTreeMap<String, Box<dyn Sink>>,
     ) -> Result<Self, RunError> {
         let operators = Operators::build(&plan, &stages)?;
+        let state_limit = StateLimit::new(&plan);
         Ok(Self {
             plan,
             stages,
             sources,
             sinks,
             operators,
+            state_limit,
             zero: None,
             ledger: None,
             failpoint: Failpoint::from_environment(),
@@ -173,6 +178,8 @@ impl Engine {
         self.reach(Moment::Committed, batch)?;
         self.commit(ends).await?;
         self.reach(Moment::Forgotten, batch)?;
+        let states = self.operators.sizes();
+        self.state_limit.check(&states)?;
 
         let processing_time = begin.elapsed();
         let mut parts = Parts { sources: reading, ..Parts::default() };
@@ -187,7 +194,7 @@ impl Engine {
             sources,
             rows_out: counters.rows_out.load(Ordering::Relaxed),
             skipped: self.stages.run.take_skipped(),
-            states: self.operators.sizes(),
+            states,
             scheduling_delay,
             processing_time,
             parts,

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod generator;
 pub mod ledger;
+pub mod memory;
 pub mod operators;
 pub mod progress;
 pub mod rate;
@@ -86,6 +87,9 @@ pub enum RunError {
         /// What differs.
         difference: String,
     },
+    /// The states of all steps take more memory than they may. The batch is committed.
+    #[error("{0}")]
+    StateLimit(String),
     /// A new version cannot take over.
     #[error("{0}")]
     Refused(String),

@@ -1,12 +1,15 @@
 //! The operators of steps with state, by step.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
 use super::RunError;
 use crate::logical::{Output, Stages, StateStage, parallelism};
 use crate::plan::Plan;
+use crate::spec::Node;
 use crate::state::{Operator, Size};
 
 /// A step with state that runs.
@@ -15,6 +18,9 @@ pub struct RunningOperator {
     pub operator: Box<dyn Operator>,
     /// What its state is, in the terms of [`crate::state::Stateful::fingerprint`].
     pub fingerprint: Value,
+    /// The step as written, the columns that arrive and the number of threads: all that an operator is made
+    /// of besides its state.
+    made_of: (Node, SchemaRef, usize),
 }
 
 /// The operators of a version of a pipeline.
@@ -32,19 +38,28 @@ impl Operators {
             let operator =
                 stage.state.build(&stage.input, threads).map_err(|error| RunError::state(&stage.step, error))?;
             let fingerprint = stage.state.fingerprint(&stage.input);
-            Ok((stage.step.clone(), RunningOperator { operator, fingerprint }))
+            let made_of = (stage.node.clone(), Arc::clone(&stage.input), threads);
+            Ok((stage.step.clone(), RunningOperator { operator, fingerprint, made_of }))
         };
         state_stages(stages).map(build).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Takes over the operators of an earlier version for every step whose name and fingerprint are the
-    /// same.
-    pub fn take_over(&mut self, earlier: Self) {
+    /// Takes over the state of an earlier version for every step whose name and fingerprint are the same:
+    /// with its operator, if that would be made in the same way.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn take_over(&mut self, earlier: Self) -> Result<(), RunError> {
         for (step, old) in earlier.0 {
-            if let Some(new) = self.0.get_mut(&step).filter(|new| new.fingerprint == old.fingerprint) {
+            let Some(new) = self.0.get_mut(&step).filter(|new| new.fingerprint == old.fingerprint) else { continue };
+            if new.made_of == old.made_of {
                 new.operator = old.operator;
+            } else {
+                let moved = old.operator.snapshot().and_then(|rows| new.operator.restore(rows));
+                moved.map_err(|error| RunError::state(&step, error))?;
             }
         }
+        Ok(())
     }
 
     /// The steps of an earlier version whose state does not go over to this one, with what differs where

@@ -105,8 +105,13 @@ impl Progress {
     #[must_use]
     pub fn line(&self) -> String {
         let rate: f64 = self.sources.iter().map(|source| source.rows_per_second).sum();
+        let bytes: usize = self.states.iter().map(|(_, size)| size.bytes).sum();
+        let state = match self.states.is_empty() {
+            true => String::new(),
+            false => format!(" · state {}", bytesize::ByteSize(bytes as u64).display().iec()),
+        };
         format!(
-            "batch {} · {} rows in, {} out · {:.1} ms (delay {:.1} ms) · {rate:.0} rows/s",
+            "batch {} · {} rows in, {} out · {:.1} ms (delay {:.1} ms) · {rate:.0} rows/s{state}",
             self.batch.id,
             self.rows_in(),
             self.rows_out,

@@ -9,6 +9,8 @@ use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::session;
@@ -26,8 +28,13 @@ impl Evaluator {
     /// A bug: expressions are typed before.
     pub fn new(expressions: impl IntoIterator<Item = Expr>, schema: &SchemaRef) -> Result<Self> {
         let state = session::state(session::config(1), Arc::new(RuntimeEnv::default())).build();
-        let schema = DFSchema::try_from(Arc::clone(schema))?;
-        let prepare = |expression| state.create_physical_expr(expression, &schema);
+        let schema = Arc::new(DFSchema::try_from(Arc::clone(schema))?);
+        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
+        // Some functions, such as `coalesce`, are only there to be written as others.
+        let prepare = |expression| {
+            let simple = simplifier.simplify(simplifier.coerce(expression, &schema)?)?;
+            state.create_physical_expr(simple, &schema)
+        };
         Ok(Self { expressions: expressions.into_iter().map(prepare).collect::<Result<_>>()? })
     }
 

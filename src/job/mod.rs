@@ -15,10 +15,12 @@ pub mod watch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::checkpoint::Store;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{RunError, Runtime};
 use crate::logical;
 use crate::plan::{self, Plan};
+use crate::sources::SourceContext;
 use crate::spec::{self, ProcessEnvironment};
 
 pub use control::{Asked, Control};
@@ -59,12 +61,23 @@ pub async fn prepare(plan: Plan) -> Result<Prepared, RunError> {
 }
 
 /// Makes a source's context for this run.
-fn source_context(plan: &Plan, name: &str, runtime: &Runtime) -> crate::sources::SourceContext {
-    crate::sources::SourceContext {
+fn source_context(plan: &Plan, name: &str, runtime: &Runtime) -> Result<SourceContext, RunError> {
+    let store = checkpoint_store(plan)?;
+    Ok(SourceContext {
         name: name.to_owned(),
         clock: Arc::clone(&runtime.clock),
         block_interval: plan.block_interval.to_std(),
         receive_buffer: plan.engine.receive_buffer.as_usize(),
         available_now: runtime.available_now,
-    }
+        log: store.map(|store| store.folder(LOGS).folder(name)),
+    })
+}
+
+/// The folder of the checkpoint in which receivers keep their logs.
+const LOGS: &str = "received";
+
+/// Where a pipeline's checkpoint is, if it has one.
+fn checkpoint_store(plan: &Plan) -> Result<Option<Store>, RunError> {
+    let Some(settings) = &plan.checkpoint else { return Ok(None) };
+    Ok(Some(Store::local(Path::new(&settings.path))?.folder(&plan.name)))
 }

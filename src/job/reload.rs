@@ -7,13 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::states::{self, may_reset};
-use super::{Prepared, source_context};
-use crate::checkpoint::{Checkpoint, Store};
+use super::{Prepared, checkpoint_store, source_context};
+use crate::checkpoint::Checkpoint;
 use crate::engine::batch::RunningSource;
 use crate::engine::rate::RateEstimator;
 use crate::engine::{Engine, Ledger, Left, Operators, RunError, Runtime};
@@ -64,8 +63,7 @@ pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engi
 }
 
 async fn open_checkpoint(plan: &Plan, runtime: &Runtime) -> Result<Option<(Ledger, Left)>, RunError> {
-    let Some(settings) = &plan.checkpoint else { return Ok(None) };
-    let store = Store::local(Path::new(&settings.path))?.folder(&plan.name);
+    let (Some(settings), Some(store)) = (&plan.checkpoint, checkpoint_store(plan)?) else { return Ok(None) };
     let (name, retain) = (plan.name.clone(), settings.retain);
     // Its files are read and written by the threads that wait.
     let opened = runtime.io.spawn(async move { Checkpoint::open(store, &name, retain).await }).await;
@@ -90,7 +88,7 @@ async fn build_source(
     resume: Option<Value>,
     runtime: &Runtime,
 ) -> Result<RunningSource, RunError> {
-    let context = source_context(plan, &source.name, runtime);
+    let context = source_context(plan, &source.name, runtime)?;
     let factory = std::sync::Arc::clone(&source.checked.factory);
     // Receivers start tasks of their own, which belong to the threads that wait.
     let built = runtime.io.spawn(async move { factory.build(context, resume).await }).await;
@@ -274,9 +272,6 @@ pub(super) async fn swap(
         states::reset(&state, engine.ledger.as_mut()).await.map_err(SwapError::Lost)?;
     }
     let Prepared { plan, stages } = prepared;
-    let mut operators = built.operators;
-    operators.take_over(std::mem::take(&mut engine.operators));
-    engine.operators = operators;
     engine.sources.retain(|name, _| changes.kept_sources.contains(name));
     engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
     let same_pace = plan.batch_interval == engine.plan.batch_interval
@@ -288,9 +283,7 @@ pub(super) async fn swap(
     }
     engine.sources.extend(built.sources);
     engine.sinks.extend(built.sinks);
-    engine.plan = plan;
-    engine.stages = stages;
-    Ok(())
+    states::install(engine, plan, stages, built.operators).map_err(SwapError::Lost)
 }
 
 /// Builds the sources that take over from leaving ones, which have stopped.

@@ -4,8 +4,12 @@
 //! A step's identity is its name. Where it keeps the same as before, its state goes on, whatever has changed
 //! around it.
 
+use std::sync::Arc;
+
 use super::Prepared;
+use crate::engine::memory::StateLimit;
 use crate::engine::{Engine, Ledger, Operators, ResetState, RunError};
+use crate::logical::Stages;
 use crate::plan::Plan;
 use crate::spec::OnStateChange;
 
@@ -35,13 +39,27 @@ pub(super) fn check(old_plan: &Plan, old: &Operators, plan: &Plan, new: &Operato
 /// When the states do not fit; then nothing has changed.
 pub async fn take_over(engine: &mut Engine, prepared: Prepared) -> Result<(), RunError> {
     let Prepared { plan, stages } = prepared;
-    let mut operators = Operators::build(&plan, &stages)?;
+    let operators = Operators::build(&plan, &stages)?;
     check(&engine.plan, &engine.operators, &plan, &operators)?;
     for state in left_behind(&engine.operators, &operators)? {
         reset(&state, engine.ledger.as_mut()).await?;
     }
-    operators.take_over(std::mem::take(&mut engine.operators));
+    install(engine, plan, stages, operators)
+}
+
+/// Makes an engine one of another version. The states that do not go over have been seen to.
+pub(super) fn install(
+    engine: &mut Engine,
+    plan: Arc<Plan>,
+    stages: Stages,
+    mut operators: Operators,
+) -> Result<(), RunError> {
+    operators.take_over(std::mem::take(&mut engine.operators))?;
     engine.operators = operators;
+    // Windows that count from the start end with batches, also after a change of their interval.
+    let interval = i64::try_from(plan.batch_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+    engine.zero = engine.zero.map(|zero| zero.div_euclid(interval) * interval);
+    engine.state_limit = StateLimit::new(&plan);
     engine.plan = plan;
     engine.stages = stages;
     Ok(())

@@ -31,6 +31,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use crate::expr::session;
 use crate::plan::{Plan, PlannedStep, PlannedStream};
 use crate::schema::Schema;
+use crate::spec::Node;
 use crate::state::{Schedule, Stateful};
 use crate::transforms::operator::{OperatorPlanner, RunContext};
 use crate::transforms::{Action, StatefulStep, conform};
@@ -83,6 +84,8 @@ pub struct StateStage {
     pub state: Stateful,
     /// The columns that arrive at it.
     pub input: SchemaRef,
+    /// The step as written, for comparing versions.
+    pub node: Node,
     /// Where its rows go.
     pub slot: Arc<Slot>,
 }
@@ -169,7 +172,7 @@ impl Builder<'_> {
                     self.state(step, stateful, rows, schedule).await?
                 }
             };
-            schedule = step.checked.schedule(schedule, self.plan.batch_interval);
+            schedule = step.checked.schedule(schedule);
             columns.clone_from(&step.checked.schema);
         }
         self.depths.insert(stream.name.clone(), depth);
@@ -190,7 +193,8 @@ impl Builder<'_> {
         let slot =
             Slot::new(&step.full_name, output, self.partitions, crate::spec::OnError::Fail, Arc::clone(self.run));
         let kept = scan(&slot)?;
-        let state = StateStage { step: step.full_name.clone(), state: stateful.state.clone(), input, slot };
+        let (name, node) = (step.full_name.clone(), step.node.clone());
+        let state = StateStage { step: name, state: stateful.state.clone(), input, node, slot };
         self.stage(&step.full_name, &rows, schedule, Output::State(Box::new(state))).await?;
         (stateful.after)(vec![kept])
     }

@@ -282,13 +282,14 @@ impl<'a> Checker<'a, '_> {
                 })
             })?;
             schema = checked.schema.clone();
-            schedule = checked.schedule(schedule, self.pipeline.head.batch_interval);
+            schedule = checked.schedule(schedule);
             steps.push(PlannedStep {
                 name: step.component.name.text.clone(),
                 full_name: full,
                 span: step.component.kind.span,
                 on_state_change: step.component.reload.on_state_change,
                 kind: step.component.kind.text.clone(),
+                node: step.component.node.clone(),
                 streams: step.streams,
                 checked,
             });
@@ -304,9 +305,13 @@ impl<'a> Checker<'a, '_> {
             None => "in every batch".to_owned(),
             Some(schedule) => format!("every {}", Duration::from_millis(schedule.every.unsigned_abs())),
         };
-        let other = |name: &&String| self.schedules.get(*name).copied() != schedule;
+        // What leaves a window with every batch is there in every batch.
+        let interval = self.pipeline.head.batch_interval.as_millis();
+        let slower = |schedule: &Schedule| schedule.every.unsigned_abs() != interval;
+        let schedule = schedule.filter(slower);
+        let other = |name: &&String| self.schedules.get(*name).copied().filter(slower) != schedule;
         let Some(name) = step.streams.iter().find(other) else { return true };
-        let theirs = self.schedules.get(name).copied();
+        let theirs = self.schedules.get(name).copied().filter(slower);
         let message = format!("`{name}` has rows {}, and this stream {}", rows(theirs), rows(schedule));
         let finding =
             Diagnostic::new(codes::DIFFERENT_SLIDES, &self.pipeline.file, word_in(step.component, name), message).help(

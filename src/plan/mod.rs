@@ -95,6 +95,8 @@ pub struct PlannedStep {
     pub on_state_change: OnStateChange,
     /// Its kind.
     pub kind: String,
+    /// As written, for comparing versions.
+    pub node: Node,
     /// The other sources and streams it reads.
     pub streams: Vec<String>,
     /// What leaves it and how it becomes a plan.

@@ -1,14 +1,15 @@
 //! `files`: each batch becomes a folder of part files.
 //!
 //! A batch appears as a whole or not at all. Its parts are written into a hidden folder beside the
-//! place where the batch belongs, and `layout.rs` renames that folder when everything is on the disk.
+//! place where the batch belongs, and `layout.rs` renames that folder when everything is on the disk. A
+//! manifest in the folder says what it holds; readers do not need it, since no part appears before the others.
 
 mod layout;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
 
@@ -170,9 +171,9 @@ impl Sink for FilesSink {
         let written = self.write_parts(&place.unfinished, partitions).await;
         let empty = self.empty_batches;
         blocking(move || {
-            let finished = written.and_then(|parts| match (parts, empty) {
-                (0, EmptyBatches::Skip) => place.withdraw(),
-                _ => place.publish(),
+            let finished = written.and_then(|parts| match (parts.as_slice(), empty) {
+                ([], EmptyBatches::Skip) => place.withdraw(),
+                _ => write_manifest(&place.unfinished, batch, &parts).and_then(|()| place.publish()),
             });
             if finished.is_err() {
                 // The error matters more than what is left behind: the next start removes that.
@@ -185,8 +186,8 @@ impl Sink for FilesSink {
 }
 
 impl FilesSink {
-    /// How many part files were written.
-    async fn write_parts(&self, folder: &Path, partitions: Vec<Partition>) -> Result<usize, SinkError> {
+    /// The part files that were written.
+    async fn write_parts(&self, folder: &Path, partitions: Vec<Partition>) -> Result<Vec<Written>, SinkError> {
         let parts = Arc::new(Parts {
             folder: folder.to_owned(),
             format: self.format.clone(),
@@ -205,7 +206,7 @@ impl FilesSink {
         // After an error others may be in the middle of a write: the folder must not go under them.
         // Nothing is ever sent; the channel closes with the last worker.
         all_stopped.recv().await;
-        Ok(written?.into_iter().filter(|wrote| *wrote).count())
+        Ok(written?.into_iter().flatten().collect())
     }
 }
 
@@ -218,7 +219,7 @@ struct Parts {
 
 impl Parts {
     /// Writes the partition's file. Without rows there is none.
-    async fn write(&self, index: usize, mut rows: Partition) -> Result<bool, SinkError> {
+    async fn write(&self, index: usize, mut rows: Partition) -> Result<Option<Written>, SinkError> {
         let mut part: Option<Part> = None;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
@@ -231,10 +232,7 @@ impl Parts {
             };
             part.write(&batch)?;
         }
-        match part {
-            Some(part) => part.finish().map(|()| true),
-            None => Ok(false),
-        }
+        part.map(Part::finish).transpose()
     }
 
     fn create(&self, index: usize) -> Result<Part, SinkError> {
@@ -245,7 +243,7 @@ impl Parts {
             .format
             .writer(Arc::clone(&self.schema), Box::new(BufWriter::new(out)))
             .map_err(|error| write_error(&path, error))?;
-        Ok(Part { path, file, writer })
+        Ok(Part { path, file, writer, rows: 0 })
     }
 }
 
@@ -255,16 +253,42 @@ struct Part {
     /// For the sync at the end; the writer has its own handle.
     file: File,
     writer: Box<dyn WriteRows>,
+    rows: u64,
+}
+
+/// A part file as the manifest lists it.
+#[derive(Debug, Serialize)]
+struct Written {
+    name: String,
+    rows: u64,
+    bytes: u64,
+}
+
+/// The file beside the parts that says what the batch is. Its name starts as that of a file that readers of
+/// folders pass over.
+const MANIFEST: &str = "_manifest.json";
+
+fn write_manifest(folder: &Path, batch: Batch, parts: &[Written]) -> Result<(), SinkError> {
+    let rows: u64 = parts.iter().map(|part| part.rows).sum();
+    let manifest = serde_json::json!({ "batch": batch.id, "time": batch.time, "rows": rows, "files": parts });
+    let path = folder.join(MANIFEST);
+    let mut file = attempt("create", &path, File::create(&path))?;
+    attempt("write", &path, file.write_all(manifest.to_string().as_bytes()))?;
+    attempt("write", &path, file.sync_all())
 }
 
 impl Part {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        self.rows += batch.num_rows() as u64;
         self.writer.write(batch).map_err(|error| write_error(&self.path, error))
     }
 
-    fn finish(self) -> Result<(), SinkError> {
+    fn finish(self) -> Result<Written, SinkError> {
         self.writer.finish().map_err(|error| write_error(&self.path, error))?;
-        attempt("write", &self.path, self.file.sync_all())
+        attempt("write", &self.path, self.file.sync_all())?;
+        let bytes = attempt("look at", &self.path, self.file.metadata())?.len();
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Written { name, rows: self.rows, bytes })
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod console;
 pub mod discard;
 pub mod files;
-mod render;
+pub mod render;
 #[cfg(test)]
 mod testing;
 

@@ -33,7 +33,7 @@ pub(super) fn tuples(batch: &RecordBatch, out: &mut String) -> Result<(), Format
 }
 
 /// Appends the cells of each row.
-pub(super) fn cells(batch: &RecordBatch, out: &mut Vec<Vec<String>>) -> Result<(), FormatError> {
+pub fn cells(batch: &RecordBatch, out: &mut Vec<Vec<String>>) -> Result<(), FormatError> {
     let options = options();
     let columns = formatters(batch, &options)?;
     for row in 0..batch.num_rows() {
@@ -48,7 +48,7 @@ pub(super) fn cells(batch: &RecordBatch, out: &mut Vec<Vec<String>>) -> Result<(
 }
 
 /// Appends one object per line, in the form that `format: json` of other sinks has.
-pub(super) fn json(batch: &RecordBatch, out: &mut String) -> Result<(), FormatError> {
+pub fn json(batch: &RecordBatch, out: &mut String) -> Result<(), FormatError> {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
     writer.write(batch)?;
     writer.finish()?;
@@ -68,7 +68,7 @@ pub(super) fn json(batch: &RecordBatch, out: &mut String) -> Result<(), FormatEr
 /// A table as Spark's `show()` prints it. Cells of more than `longest` characters are cut, and then
 /// all stand to the right; without `longest` they stand to the left. Widths count characters, so
 /// wide ones (CJK, emoji) push the frame.
-pub(super) fn table<'a>(
+pub fn table<'a>(
     names: impl Iterator<Item = &'a str>,
     rows: impl Iterator<Item = Vec<String>>,
     longest: Option<usize>,

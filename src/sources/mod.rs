@@ -107,6 +107,9 @@ pub struct SourceContext {
     pub receive_buffer: usize,
     /// `--available-now`: process what is there, then end.
     pub available_now: bool,
+    /// Where a receiver keeps what it has received until it is processed: a folder that is there, and that
+    /// only one running source writes to. Without it, that is in memory only.
+    pub log: Option<crate::checkpoint::Store>,
 }
 
 /// The engine's time. Batch times and block stamps come from it, so that tests can turn it by hand.

@@ -226,8 +226,8 @@ impl Factory {
 
 #[async_trait]
 impl SourceFactory for Factory {
-    async fn build(&self, context: SourceContext, _resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
-        let (sender, receiver) = receiver::channel(&context);
+    async fn build(&self, context: SourceContext, resume: Option<Value>) -> Result<Box<dyn Source>, SourceError> {
+        let (sender, receiver) = receiver::open(&context, resume.as_ref()).await?;
         let (rules, available_now) = (self.rules(&context), context.available_now);
         let decoder = Arc::clone(&self.decoder);
         let source = match &self.role {

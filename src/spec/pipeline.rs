@@ -46,6 +46,9 @@ pub struct Engine {
     pub receive_buffer: Size,
     /// How much memory the steps of a batch may take; then the batch fails instead of the machine.
     pub memory_limit: Option<Size>,
+    /// How much memory the states of all steps may take together; half of the memory by default. At 80 % of
+    /// it there is a warning, at all of it the pipeline stops after a complete batch.
+    pub state_limit: Option<Size>,
     /// Slows receivers down to what the engine can process.
     pub backpressure: Backpressure,
     /// How batches are made up for that were missed while the pipeline did not run; with a checkpoint.
@@ -58,6 +61,7 @@ impl Default for Engine {
             parallelism: None,
             receive_buffer: Size::from_bytes(64 << 20),
             memory_limit: None,
+            state_limit: None,
             backpressure: Backpressure::default(),
             catch_up: CatchUp::default(),
         }

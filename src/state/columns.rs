@@ -13,15 +13,17 @@ use super::{Merge, Part, StateError};
 /// Where a row of the input goes: its index, and the slot of its key.
 pub(super) type Pair = (u32, u32);
 
-/// After a subtraction that leaves less than this part of a number, its last digits are those of
-/// what is gone.
+/// When what is left of a number after subtractions is less than this part of what it was at most, its last
+/// digits are those of what is gone.
 const CANCELLED: f64 = 1.0 / 1024.0;
+/// A mean may be off by this part of what matters: itself, or how far values are from it.
+const MEAN_ERROR: f64 = 1e-11;
 
 /// The values of one part for all slots.
 #[derive(Debug)]
 pub(super) enum Values {
     Longs(Vec<i64>),
-    Doubles(Vec<f64>),
+    Doubles(Vec<Double>),
     Decimals(Vec<i256>, DataType),
     Moments(Vec<Moments>),
     Single(Singles),
@@ -40,9 +42,12 @@ impl Values {
                 other => return Err(StateError::internal(format!("a sum of {other}"))),
             },
             Merge::Moments => Self::Moments(Vec::new()),
-            Merge::Min | Merge::Max | Merge::First | Merge::Last => {
-                Self::Single(Singles { rows: Rows::new(&first.data_type)?, merge: part.merge, values: Vec::new() })
-            }
+            Merge::Min | Merge::Max | Merge::First | Merge::Last => Self::Single(Singles {
+                rows: Rows::new(&first.data_type)?,
+                merge: part.merge,
+                values: Vec::new(),
+                bytes: 0,
+            }),
             Merge::Append => {
                 let element = element(&first.data_type)?;
                 Self::List(Lists { rows: Rows::new(element)?, values: Vec::new(), bytes: 0 })
@@ -58,12 +63,23 @@ impl Values {
     pub(super) fn resize(&mut self, slots: usize) {
         match self {
             Self::Longs(values) => values.resize(slots, 0),
-            Self::Doubles(values) => values.resize(slots, 0.0),
+            Self::Doubles(values) => values.resize(slots, Double::default()),
             Self::Decimals(values, _) => values.resize(slots, i256::ZERO),
             Self::Moments(values) => values.resize(slots, Moments::default()),
             Self::Single(singles) => singles.values.resize(slots, Box::default()),
             Self::List(lists) => lists.values.resize_with(slots, Vec::new),
             Self::Set(sets) => sets.values.resize_with(slots, HashSet::new),
+        }
+    }
+
+    /// As if nothing had ever been merged.
+    pub(super) fn clear(&mut self) {
+        self.resize(0);
+        match self {
+            Self::Single(Singles { bytes, .. }) | Self::List(Lists { bytes, .. }) | Self::Set(Sets { bytes, .. }) => {
+                *bytes = 0;
+            }
+            Self::Longs(_) | Self::Doubles(_) | Self::Decimals(..) | Self::Moments(_) => {}
         }
     }
 
@@ -77,7 +93,7 @@ impl Values {
             Self::Doubles(values) => drop(clear(values, slot)),
             Self::Decimals(values, _) => drop(clear(values, slot)),
             Self::Moments(values) => drop(clear(values, slot)),
-            Self::Single(singles) => drop(clear(&mut singles.values, slot)),
+            Self::Single(singles) => singles.bytes -= weight_of(&clear(&mut singles.values, slot)),
             Self::List(lists) => {
                 let gone = clear(&mut lists.values, slot);
                 lists.bytes -= gone.iter().map(|it| weight(it)).sum::<usize>();
@@ -100,7 +116,7 @@ impl Values {
             }
             Self::Doubles(values) => {
                 let array = array.as_primitive::<Float64Type>();
-                each_valid(array, pairs, values, |index, value| *value += array.value(index));
+                each_valid(array, pairs, values, |index, value| value.add(array.value(index)));
             }
             Self::Decimals(values, _) => {
                 let array = array.as_primitive::<Decimal256Type>();
@@ -129,11 +145,7 @@ impl Values {
             }
             Self::Doubles(values) => {
                 let array = array.as_primitive::<Float64Type>();
-                each_valid(array, pairs, values, |index, value| {
-                    let before = *value;
-                    *value -= array.value(index);
-                    exact &= keeps_digits(before, *value) || array.value(index) == 0.0;
-                });
+                each_valid(array, pairs, values, |index, value| exact &= value.subtract(array.value(index)));
             }
             Self::Decimals(values, _) => {
                 let array = array.as_primitive::<Decimal256Type>();
@@ -165,7 +177,10 @@ impl Values {
         }
         Ok(match self {
             Self::Longs(values) => vec![Arc::new(Int64Array::from_iter_values(gather(values, slots)))],
-            Self::Doubles(values) => vec![Arc::new(Float64Array::from_iter_values(gather(values, slots)))],
+            Self::Doubles(values) => {
+                let values = gather(values, slots).map(|double| double.value);
+                vec![Arc::new(Float64Array::from_iter_values(values))]
+            }
             Self::Decimals(values, data_type) => {
                 let array = Decimal256Array::from_iter_values(gather(values, slots));
                 vec![Arc::new(array.with_data_type(data_type.clone()))]
@@ -196,14 +211,10 @@ impl Values {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Longs(values) => values.capacity() * size_of::<i64>(),
-            Self::Doubles(values) => values.capacity() * size_of::<f64>(),
+            Self::Doubles(values) => values.capacity() * size_of::<Double>(),
             Self::Decimals(values, _) => values.capacity() * size_of::<i256>(),
             Self::Moments(values) => values.capacity() * size_of::<Moments>(),
-            // The slots have values of about the same size.
-            Self::Single(singles) => {
-                let some = singles.values.iter().find(|value| !value.is_empty()).map_or(0, |value| weight(value));
-                singles.values.capacity() * (size_of::<Box<[u8]>>() + some)
-            }
+            Self::Single(singles) => singles.bytes + singles.values.capacity() * size_of::<Box<[u8]>>(),
             Self::List(lists) => lists.bytes + lists.values.capacity() * size_of::<Vec<Box<[u8]>>>(),
             Self::Set(sets) => sets.bytes + sets.values.capacity() * size_of::<HashSet<Box<[u8]>>>(),
         }
@@ -224,8 +235,32 @@ fn each_valid<T>(array: &dyn Array, pairs: &[Pair], values: &mut [T], mut apply:
     }
 }
 
-fn keeps_digits(before: f64, after: f64) -> bool {
-    after.is_finite() && after.abs() >= before.abs() * CANCELLED
+/// A sum that remembers how large it and what was added to it have been.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Double {
+    value: f64,
+    most: f64,
+}
+
+impl Double {
+    fn add(&mut self, number: f64) {
+        self.value += number;
+        self.most = self.most.max(self.value.abs()).max(number.abs());
+    }
+
+    fn subtract(&mut self, number: f64) -> bool {
+        self.value -= number;
+        number == 0.0 || keeps_digits(self.most, self.value)
+    }
+}
+
+fn keeps_digits(most: f64, rest: f64) -> bool {
+    rest.is_finite() && most.is_finite() && rest.abs() >= most * CANCELLED
+}
+
+/// What a value takes that may not be set.
+fn weight_of(bytes: &[u8]) -> usize {
+    if bytes.is_empty() { 0 } else { bytes.len() + 16 }
 }
 
 /// About what an allocation takes besides its bytes.
@@ -248,6 +283,9 @@ pub(super) struct Moments {
     mean: f64,
     /// The sum of the squares of the distances from the mean.
     squares: f64,
+    /// How large both have been.
+    most_mean: f64,
+    most_squares: f64,
 }
 
 impl Moments {
@@ -260,12 +298,17 @@ impl Moments {
             if count == 0 {
                 return Self::default();
             }
-            Self { count, mean: means.value(index), squares: variances.value(index) * count as f64 }
+            let (mean, squares) = (means.value(index), variances.value(index) * count as f64);
+            Self { count, mean, squares, most_mean: mean.abs(), most_squares: squares }
         })
     }
 
     fn add(&mut self, other: Self) {
         if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = other;
             return;
         }
         let count = self.count + other.count;
@@ -274,6 +317,8 @@ impl Moments {
         self.mean += distance * others / all;
         self.squares += other.squares + distance * distance * own * others / all;
         self.count = count;
+        self.most_mean = self.most_mean.max(self.mean.abs()).max(other.mean.abs());
+        self.most_squares = self.most_squares.max(self.squares);
     }
 
     fn subtract(&mut self, other: Self) -> bool {
@@ -285,15 +330,16 @@ impl Moments {
             *self = Self::default();
             return true;
         }
-        let before = *self;
         let (rest, others, all) = (count as f64, other.count as f64, self.count as f64);
         self.mean = (self.mean * all - other.mean * others) / rest;
         let distance = other.mean - self.mean;
         self.squares -= other.squares + distance * distance * rest * others / all;
         self.count = count;
-        let exact = keeps_digits(before.mean, self.mean) && keeps_digits(before.squares, self.squares);
+        let exact = keeps_digits(self.most_squares, self.squares);
         self.squares = self.squares.max(0.0);
-        exact
+        let error = f64::EPSILON * self.most_mean * all / rest;
+        let matters = self.mean.abs().max((self.squares / rest).sqrt());
+        exact && error <= MEAN_ERROR * matters
     }
 
     fn export(moments: impl Iterator<Item = Self>) -> Vec<ArrayRef> {
@@ -344,6 +390,9 @@ impl Rows {
             lengths.push(elements.len() - before);
             valid.push(elements.len() > before);
         }
+        if i32::try_from(elements.len()).is_err() {
+            return Err(StateError::TooManyValues);
+        }
         let elements = self.decode(elements.into_iter())?;
         let field = Arc::new(arrow::datatypes::Field::new_list_field(self.data_type.clone(), true));
         let offsets = OffsetBuffer::from_lengths(lengths);
@@ -358,6 +407,7 @@ pub(super) struct Singles {
     merge: Merge,
     /// An empty one has not been set; also NULL has a byte.
     values: Vec<Box<[u8]>>,
+    bytes: usize,
 }
 
 impl Singles {
@@ -380,6 +430,7 @@ impl Singles {
             if value.len() == new.len() {
                 value.copy_from_slice(new);
             } else {
+                self.bytes = self.bytes + weight_of(new) - weight_of(value);
                 *value = new.into();
             }
         }

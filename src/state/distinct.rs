@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema, Schema
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
-use super::rows::conform;
+use super::rows::{compact, conform};
 use super::shards::{Hashed, Layout, Shards};
 use super::timers::Timers;
 use super::{BatchTime, KeyColumn, Operator, Size, StateError, describe_keys, fields};
@@ -113,7 +113,7 @@ impl Operator for Distinct {
             let rows = take_record_batch(&hashed.batch, &UInt32Array::from(rows))?;
             let mut written = rows.project(&keys)?.columns().to_vec();
             written.push(Arc::new(Int64Array::from_value(batch.time, count)));
-            self.changes.push(RecordBatch::try_new(Arc::clone(&self.written), written)?);
+            self.changes.push(compact(&RecordBatch::try_new(Arc::clone(&self.written), written)?)?);
             passed.push(RecordBatch::try_new(Arc::clone(&self.output), rows.project(&others)?.columns().to_vec())?);
         }
         Ok(passed)

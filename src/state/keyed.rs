@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, UInt64Array, new_null_array};
-use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
+use arrow::compute::{concat_batches, sort_to_indices, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde_json::{Value, json};
@@ -234,12 +234,14 @@ impl Step<'_> {
             shard.table.set(*part, &fresh, initial)?;
         }
         let emits = matches!(self.spec.emit, Emit::Rows(_));
+        let all_rows = hashed.batch.project(self.row_columns)?;
         for round in rounds(&pairs) {
-            let (indices, slots): (Vec<u32>, Vec<u32>) = round.iter().copied().unzip();
-            let rows = hashed.batch.project(self.row_columns)?;
-            let rows = take_record_batch(&rows, &UInt32Array::from(indices.clone()))?;
+            let (indices, slots): (Vec<u32>, Vec<u32>) = round.into_iter().unzip();
+            let of_round = UInt32Array::from(indices.clone());
+            let rows = take_record_batch(&all_rows, &of_round)?;
             let before = shard.table.export(&self.layout.keys, &self.layout.schema, &slots)?;
             let computed = program.update(&rows, &before)?;
+            let places: Vec<Pair> = (0_u32..).zip(slots.iter().copied()).collect();
             let mut inputs = hashed.values(self.layout);
             for (part, columns) in self.layout.parts.iter().enumerate() {
                 if self.spec.is_computed(part) {
@@ -247,16 +249,17 @@ impl Step<'_> {
                 }
                 let (own, rest) = inputs.split_at(columns.columns.len().min(inputs.len()));
                 inputs = rest;
-                shard.table.merge_part(part, &round, own)?;
+                // Only these rows: a key with many of them has as many rounds.
+                let own: Vec<ArrayRef> = own.iter().map(|it| take(it, &of_round, None)).collect::<Result<_, _>>()?;
+                shard.table.merge_part(part, &places, &own)?;
             }
-            let replaced: Vec<Pair> = (0_u32..).zip(slots.iter().copied()).collect();
             for ((part, _), values) in program.computed().iter().zip(&computed) {
-                shard.table.set(*part, &replaced, values)?;
+                shard.table.set(*part, &places, values)?;
             }
             if emits {
                 let after = shard.table.export(&self.layout.keys, &self.layout.schema, &slots)?;
-                let places = indices.iter().map(|row| ((index as u64) << 32) | u64::from(*row)).collect();
-                placed.push((places, program.emit(&rows, &before, &after, false)?));
+                let order = indices.iter().map(|row| ((index as u64) << 32) | u64::from(*row)).collect();
+                placed.push((order, program.emit(&rows, &before, &after, false)?));
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ mod keyed;
 mod rows;
 mod shards;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod totals;
 mod window;
@@ -53,8 +55,8 @@ pub struct PartColumn {
 
 fn describe_parts(parts: &[Part]) -> Value {
     let describe = |part: &Part| {
-        let columns = part.columns.iter().map(|it| (it.name.clone(), Value::from(it.data_type.to_string())));
-        json!({ "merge": part.merge.name(), "columns": columns.collect::<serde_json::Map<_, _>>() })
+        let columns = part.columns.iter().map(|it| json!({ "name": it.name, "type": it.data_type.to_string() }));
+        json!({ "merge": part.merge.name(), "columns": columns.collect::<Value>() })
     };
     parts.iter().map(describe).collect()
 }
@@ -102,12 +104,12 @@ impl Stateful {
     pub fn fingerprint(&self, input: &SchemaRef) -> Value {
         match self {
             Self::Rows(times) => {
-                let columns =
-                    input.fields().iter().map(|it| (it.name().clone(), Value::from(it.data_type().to_string())));
+                let columns = input.fields().iter();
+                let columns = columns.map(|it| json!({ "name": it.name(), "type": it.data_type().to_string() }));
                 json!({
                     "kind": "rows of a window",
                     "window": times.describe(),
-                    "columns": columns.collect::<serde_json::Map<_, _>>(),
+                    "columns": columns.collect::<Value>(),
                 })
             }
             Self::Totals(spec) => spec.fingerprint(),
@@ -217,6 +219,9 @@ pub enum StateError {
     /// More keys than can be addressed.
     #[error("the state has more than 4 294 967 295 keys")]
     TooManyKeys,
+    /// More values in lists than one column can hold.
+    #[error("the lists of the state have more than 2 147 483 647 values")]
+    TooManyValues,
     /// What was written down is of another kind.
     #[error("the state has other columns than were written down: {0}")]
     OtherColumns(String),

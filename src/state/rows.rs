@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 
 use super::window::{Panes, WindowTimes};
 use super::{BatchTime, Operator, Size, StateError};
@@ -29,6 +30,7 @@ impl WindowRows {
 impl Operator for WindowRows {
     fn apply(&mut self, batch: BatchTime, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, StateError> {
         let BatchTime { time, zero } = batch;
+        self.changes.clear();
         if self.times.covers(time, zero) {
             let rows: Vec<RecordBatch> = rows.iter().map(compact).collect::<Result<_, _>>()?;
             let end = self.times.pane_of(time, zero);
@@ -89,7 +91,8 @@ pub(super) fn snapshot(panes: &Panes, schema: &SchemaRef) -> Result<Vec<RecordBa
     Ok(rows)
 }
 
-/// Puts rows that were written down into their panes; each batch of them is of one pane.
+/// Puts rows that were written down into their panes; each batch of them is of one pane, as
+/// [`snapshot`] and [`tag`] make them.
 pub(super) fn restore(panes: &mut Panes, rows: Vec<RecordBatch>, schema: &SchemaRef) -> Result<(), StateError> {
     for batch in rows {
         let batch = conform(&batch, schema)?;
@@ -116,14 +119,21 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
 /// The same rows, without the bytes of others: texts point into what was received, which must not be kept
 /// for the sake of a few of them.
 pub(super) fn compact(batch: &RecordBatch) -> Result<RecordBatch, StateError> {
-    let columns = batch.columns().iter().map(compact_array).collect();
+    let columns = batch.columns().iter().map(compact_array).collect::<Result<_, _>>()?;
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
-fn compact_array(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
+fn compact_array(array: &ArrayRef) -> Result<ArrayRef, StateError> {
+    Ok(match array.data_type() {
         DataType::Utf8View => Arc::new(array.as_string_view().gc()),
         DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        DataType::List(_) | DataType::Struct(_) => {
+            // Texts may be anywhere inside; through rows and back, nothing of what was received is left.
+            let converter = RowConverter::new(vec![SortField::new(array.data_type().clone())])?;
+            let rows = converter.convert_columns(std::slice::from_ref(array))?;
+            let mut arrays = converter.convert_rows(&rows)?;
+            arrays.pop().ok_or_else(|| StateError::internal("rows without a column"))?
+        }
         _ => Arc::clone(array),
-    }
+    })
 }

@@ -154,7 +154,7 @@ impl Table {
         self.entries.clear();
         self.free.clear();
         self.key_bytes = 0;
-        self.values.iter_mut().for_each(|values| values.resize(0));
+        self.values.iter_mut().for_each(Values::clear);
     }
 
     pub(super) fn key(&self, slot: u32) -> &[u8] {

@@ -35,10 +35,10 @@ pub struct TotalsSpec {
 }
 
 impl TotalsSpec {
-    /// The part that says when a key's rows have all left.
+    /// The part that says when a key's rows have all left. No user can name its column.
     #[must_use]
     pub fn rows() -> Part {
-        let column = PartColumn { name: "rows".to_owned(), data_type: arrow::datatypes::DataType::Int64 };
+        let column = PartColumn { name: "rows of the key".to_owned(), data_type: arrow::datatypes::DataType::Int64 };
         Part { merge: Merge::Sum, columns: vec![column] }
     }
 
@@ -158,6 +158,7 @@ impl Operator for Totals {
     fn apply(&mut self, batch: BatchTime, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, StateError> {
         let BatchTime { time, zero } = batch;
         let times = self.spec.times;
+        self.changes.clear();
         if times.covers(time, zero) {
             let schema = &self.totals.layout.schema;
             let conform = |batch: &RecordBatch| rows::conform(&rows::compact(batch)?, schema);
@@ -196,7 +197,9 @@ impl Operator for Totals {
     }
 
     fn size(&self) -> Size {
-        Size { entries: self.totals.len(), bytes: self.totals.bytes() + self.panes.bytes() }
+        // Until a window ends there are only rows.
+        let entries = if self.current.is_some() { self.totals.len() } else { self.panes.rows() };
+        Size { entries, bytes: self.totals.bytes() + self.panes.bytes() }
     }
 }
 

@@ -158,12 +158,11 @@ impl CheckedStep {
 
     /// In which batches rows leave it, where rows arrive in those of `input`; `None` for in all.
     #[must_use]
-    pub fn schedule(&self, input: Option<Schedule>, batch_interval: Duration) -> Option<Schedule> {
-        let own = match &self.action {
-            Action::Relational(_) => None,
-            Action::Stateful(step) => step.state.schedule(),
-        };
-        own.or(input).filter(|schedule| schedule.every.unsigned_abs() != batch_interval.as_millis())
+    pub fn schedule(&self, input: Option<Schedule>) -> Option<Schedule> {
+        match &self.action {
+            Action::Relational(_) => input,
+            Action::Stateful(step) => step.state.schedule().or(input),
+        }
     }
 
     /// A step that leaves rows as they are: what stands for one whose settings are wrong, so that

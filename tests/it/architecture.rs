@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("schema", &["diagnostic"]),
     ("expr", &["diagnostic", "schema"]),
     ("formats", &["schema", "diagnostic"]),
-    ("sources", &["formats", "schema", "spec", "diagnostic"]),
+    ("sources", &["checkpoint", "formats", "schema", "spec", "diagnostic"]),
     ("sinks", &["formats", "schema", "spec", "diagnostic", "sources"]),
     ("state", &["expr"]),
     ("checkpoint", &[]),

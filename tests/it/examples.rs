@@ -67,7 +67,7 @@ fn collect(folder: &std::path::Path, lines: &mut Vec<String>) {
         let path = entry.path();
         if path.is_dir() {
             collect(&path, lines);
-        } else {
+        } else if !entry.file_name().to_string_lossy().starts_with('_') {
             lines.extend(std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned));
         }
     }

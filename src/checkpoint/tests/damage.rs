@@ -70,14 +70,80 @@ async fn damage_before_all_snapshots_does_not_matter() {
 }
 
 #[tokio::test]
-async fn a_commit_that_does_not_go_with_the_others_is_stepped_over() {
-    let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
-    run_all(folder.path(), [vec![snapshot("count", "a")], vec![snapshot("count", "b")], vec![]]).await;
-    run_all(other.path(), [vec![snapshot("count", "a")], vec![], vec![delta("count", "c")]]).await;
-    fs::copy(commit_file(other.path(), 2), commit_file(folder.path(), 2)).unwrap();
+async fn damage_of_a_commit_that_is_not_listed_does_not_matter() {
+    let folder = tempdir().unwrap();
+    let first = vec![snapshot("idle", "x"), snapshot("count", "a")];
+    let others = [vec![delta("count", "b")], vec![snapshot("count", "c")], vec![], vec![delta("count", "d")]];
+    run_all(folder.path(), [first].into_iter().chain(others)).await;
+    cut(&commit_file(folder.path(), 1), 20);
+    fs::remove_file(commit_file(folder.path(), 3)).unwrap();
     let (_, recovered) = open(folder.path()).await;
-    assert_eq!((last(&recovered), again(&recovered)), (Some(1), vec![2]));
-    assert!(recovered.warnings[0].contains("does not go with the commits before it"), "{recovered:?}");
+    assert_eq!((last(&recovered), again(&recovered), recovered.warnings.len()), (Some(4), vec![], 0));
+    assert_eq!(states(&recovered), model([("count", "cd"), ("idle", "x")]));
+
+    // Nor does it where an older commit is gone on from.
+    cut(&commit_file(folder.path(), 4), 20);
+    let (mut checkpoint, recovered) = open(folder.path()).await;
+    assert_eq!((last(&recovered), again(&recovered)), (Some(2), vec![3, 4]));
+    assert_eq!(states(&recovered), model([("count", "c"), ("idle", "x")]));
+    assert_eq!(recovered.warnings.len(), 2, "{:?}", recovered.warnings);
+    run(&mut checkpoint, 3, vec![delta("count", "e")]).await;
+    drop(checkpoint);
+    let (_, recovered) = open(folder.path()).await;
+    assert_eq!((last(&recovered), again(&recovered), recovered.warnings.len()), (Some(3), vec![4], 0));
+    assert_eq!(states(&recovered), model([("count", "ce"), ("idle", "x")]));
+}
+
+#[tokio::test]
+async fn damage_of_what_an_idle_component_wrote_steps_back_before_it() {
+    let folder = tempdir().unwrap();
+    let (mut checkpoint, _) = open(folder.path()).await;
+    let count = |batch: u64| snapshot("count", &batch.to_string());
+    run(&mut checkpoint, 0, vec![count(0)]).await;
+    run(&mut checkpoint, 1, vec![count(1), snapshot("idle", "x")]).await;
+    for batch in 2..=3 {
+        run(&mut checkpoint, batch, vec![count(batch)]).await;
+    }
+    let copy = copy_of(folder.path());
+    cut(&commit_file(copy.path(), 1), 20);
+    let (_, recovered) = open(copy.path()).await;
+    assert_eq!((last(&recovered), again(&recovered)), (Some(0), vec![1, 2, 3]));
+    assert_eq!(states(&recovered), model([("count", "0")]));
+
+    // Later there are no plans any more to step back so far.
+    for batch in 4..=9 {
+        run(&mut checkpoint, batch, vec![count(batch)]).await;
+    }
+    drop(checkpoint);
+    let damaged = commit_file(folder.path(), 1);
+    let whole = fs::read(&damaged).unwrap();
+    cut(&damaged, 20);
+    let error = refusal(folder.path()).await;
+    let place = |name: String| Store::local(folder.path()).unwrap().place(&name);
+    let (commit, plan) = (place(layout::commit(1)), place(layout::offsets(5)));
+    let problems = format!("continued: `{commit}` is cut off after 20 bytes; `{plan}` is missing; restore");
+    assert!(error.contains(&problems), "{error}");
+    fs::write(&damaged, whole).unwrap();
+    let (_, recovered) = open(folder.path()).await;
+    assert_eq!((last(&recovered), again(&recovered), recovered.warnings.len()), (Some(9), vec![], 0));
+    assert_eq!(states(&recovered), model([("count", "9"), ("idle", "x")]));
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_go_with_those_it_lists_is_stepped_over() {
+    let other = tempdir().unwrap();
+    run_all(other.path(), [vec![snapshot("count", "a")], vec![delta("count", "b")], vec![delta("count", "c")]]).await;
+    let no_delta = [vec![snapshot("count", "a")], vec![snapshot("count", "b")]];
+    let no_second = [vec![snapshot("count", "a")], vec![]];
+    let no_first = [vec![], vec![delta("count", "b")]];
+    for [first, second] in [no_delta, no_second, no_first] {
+        let folder = tempdir().unwrap();
+        run_all(folder.path(), [first, second, vec![]]).await;
+        fs::copy(commit_file(other.path(), 2), commit_file(folder.path(), 2)).unwrap();
+        let (_, recovered) = open(folder.path()).await;
+        assert_eq!((last(&recovered), again(&recovered)), (Some(1), vec![2]));
+        assert!(recovered.warnings[0].contains("does not go with the commits that it lists"), "{recovered:?}");
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn metadata_must_be_right() {
     assert!(refusal(folder.path()).await.contains("metadata` is cut off after 40 bytes; restore the file, or move"));
     fs::remove_file(&file).unwrap();
     assert!(refusal(folder.path()).await.contains("metadata` is missing; restore the file, or move"));
-    fs::write(&file, envelope::seal(Kind::Metadata, br#"{"format":2,"owner":{}}"#)).unwrap();
+    fs::write(&file, envelope::seal(envelope::Kind::Metadata, br#"{"format":2,"owner":{}}"#)).unwrap();
     assert!(refusal(folder.path()).await.contains("has format 2, which this streamrun does not know; run"));
     fs::write(&file, &whole).unwrap();
     assert_eq!(last(&open(folder.path()).await.1), Some(0));

@@ -18,11 +18,15 @@ fn tree(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
         let entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         let name = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
-        if entries.is_empty() && folder != root {
+        if entries.iter().all(|path| path.ends_with(super::MANIFEST)) && folder != root {
             found.push(name(folder) + "/");
         }
         for path in entries {
-            if path.is_dir() { walk(&path, root, found) } else { found.push(name(&path)) }
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else if !path.ends_with(super::MANIFEST) {
+                found.push(name(&path));
+            }
         }
     }
     let mut found = Vec::new();
@@ -46,6 +50,17 @@ async fn a_folder_per_batch_and_a_file_per_partition_with_rows() {
     assert_eq!(tree(folder.path()), expected);
     let rows = "{\"word\":\"a\",\"count\":1}\n{\"word\":\"b\",\"count\":2}\n";
     assert_eq!(read(&folder, expected[0]), rows);
+}
+
+#[tokio::test]
+async fn a_manifest_says_what_a_batch_holds() {
+    let folder = TempDir::new().unwrap();
+    let mut sink = sink_in(&folder, "out", "").await;
+    sink.write(BATCH, vec![words(&[("a", 1), ("b", 2)]), words(&[]), words(&[("c", 3)])]).await.unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&read(&folder, "out/batch=1000/_manifest.json")).unwrap();
+    assert_eq!((&manifest["time"], &manifest["rows"]), (&1_000.into(), &3.into()));
+    let files: Vec<_> = manifest["files"].as_array().unwrap().iter().map(|it| (&it["name"], &it["rows"])).collect();
+    assert_eq!(files, [(&"part-00000.json".into(), &2.into()), (&"part-00002.json".into(), &1.into())]);
 }
 
 #[tokio::test]

@@ -140,6 +140,14 @@ impl Received {
         self.start.saturating_add(self.content.length())
     }
 
+    /// How much of the receive buffer it takes up.
+    fn size(&self) -> u64 {
+        match &self.content {
+            Content::Open(bytes) => bytes.len() as u64,
+            Content::Closed(rows) => rows.size() as u64,
+        }
+    }
+
     /// Takes up what came next, if it can become one block with this at little cost.
     fn join(&mut self, next: Self, most: usize) -> Result<(), Self> {
         let (Content::Open(lines), Content::Open(more)) = (&mut self.content, &next.content) else {
@@ -165,13 +173,13 @@ impl Received {
         if size > COPY_BYTES {
             return Err(next);
         }
+        if let Content::Closed(Rows::Lines(lines)) = &self.content {
+            let mut copy = BytesMut::with_capacity(size * 2);
+            copy.extend_from_slice(lines);
+            self.content = Content::Open(copy);
+        }
         if let Content::Open(lines) = &mut self.content {
             lines.extend_from_slice(more);
-        } else {
-            let mut copy = BytesMut::with_capacity(COPY_BYTES);
-            copy.extend_from_slice(lines);
-            copy.extend_from_slice(more);
-            self.content = Content::Open(copy);
         }
         self.rows += next.rows;
         self.permits += next.permits;
@@ -212,18 +220,13 @@ impl Received {
 /// Gives blocks of an earlier run their room, which is returned. Where they need more than there is, the
 /// first ones do without: it is given back only by those that fit.
 pub(super) fn share_room(blocks: &mut VecDeque<Received>, capacity: u32) -> u32 {
-    let size = |block: &Received| match &block.content {
-        Content::Open(bytes) => bytes.len() as u64,
-        Content::Closed(rows) => rows.size() as u64,
-    };
-    let held: u64 = blocks.iter().map(size).sum();
+    let held: u64 = blocks.iter().map(Received::size).sum();
     let mut over = held.saturating_sub(u64::from(capacity));
     let mut shared = 0_u32;
     for block in blocks {
-        let size = size(block);
-        let without = size.min(over);
+        let without = block.size().min(over);
         over -= without;
-        block.permits = u32::try_from(size - without).unwrap_or(u32::MAX).min(capacity - shared);
+        block.permits = u32::try_from(block.size() - without).unwrap_or(u32::MAX).min(capacity - shared);
         shared += block.permits;
     }
     shared

@@ -45,7 +45,7 @@ impl Program for Balance {
     ) -> Result<RecordBatch, StateError> {
         let states = (1..4).flat_map(|column| [before.column(column), after.column(column)]);
         let timed_out: ArrayRef = Arc::new(Int64Array::from_value(i64::from(timed_out), rows.num_rows()));
-        let columns = [rows.column(1), before.column(0)].into_iter().chain(states).chain([&timed_out]).cloned();
+        let columns = [rows.column(1), before.column(0)].into_iter().chain(states).cloned().chain([timed_out]);
         Ok(RecordBatch::try_new(Arc::clone(&self.output), columns.collect())?)
     }
 
