@@ -7,20 +7,16 @@ mod engine;
 #[path = "support/measure.rs"]
 mod measure;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use streamrun::engine::batch::RunningSource;
 use streamrun::engine::clock::ManualClock;
-use streamrun::engine::rate::RateEstimator;
-use streamrun::engine::{Engine, Reach, Runtime};
+use streamrun::engine::{Reach, Runtime};
 use streamrun::formats::InputFormat;
-use streamrun::job;
 use streamrun::plan::Plan;
-use streamrun::sinks::{Batch, Sink, SinkContext};
+use streamrun::sinks::Batch;
 use streamrun::sources::{Block, Limit, Offset, Source, SourceError};
 
 use crate::engine::Threads;
@@ -70,7 +66,7 @@ async fn measure(
     clock: &ManualClock,
     runtime: &Runtime,
 ) -> Result<Vec<Duration>> {
-    let mut engine = start(plan, rows, runtime).await?;
+    let mut engine = engine::start(plan, || Ok(Box::new(Memory::new(rows)?)), runtime).await?;
     let mut took = Vec::new();
     let mut time = 0;
     for id in 0..WARM_UP + batches {
@@ -83,31 +79,6 @@ async fn measure(
         }
     }
     Ok(took)
-}
-
-/// The pipeline with a source in memory in the place of its own.
-async fn start(plan: Plan, rows: usize, runtime: &Runtime) -> Result<Engine> {
-    let prepared = job::prepare(plan).await?;
-    let plan = prepared.plan;
-    let mut sources = BTreeMap::new();
-    for source in &plan.sources {
-        let running = RunningSource {
-            source: Box::new(Memory::new(rows)?),
-            offset: Offset::from(0),
-            rate: RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std()),
-        };
-        sources.insert(source.name.clone(), running);
-    }
-    let mut sinks: BTreeMap<String, Box<dyn Sink>> = BTreeMap::new();
-    for sink in &plan.sinks {
-        let context = SinkContext {
-            name: sink.name.clone(),
-            schema: sink.schema.to_arrow(),
-            terminal: Arc::clone(&runtime.terminal),
-        };
-        sinks.insert(sink.name.clone(), sink.checked.factory.build(context).await?);
-    }
-    Ok(Engine { plan, stages: prepared.stages, sources, sinks })
 }
 
 /// The same block of lines in every batch, or none. An offset is how many it has handed out.

@@ -1,13 +1,17 @@
 //! Pipelines as a library: from text to a plan, and the threads that run it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use streamrun::diagnostic::SourceFile;
 use streamrun::diagnostic::render::{Format, Report, render};
-use streamrun::engine::Runtime;
+use streamrun::engine::batch::RunningSource;
+use streamrun::engine::rate::RateEstimator;
+use streamrun::engine::{Engine, Runtime};
+use streamrun::job;
 use streamrun::plan::{self, Plan};
-use streamrun::sinks::Terminal;
-use streamrun::sources::Clock;
+use streamrun::sinks::{Sink, SinkContext, Terminal};
+use streamrun::sources::{Clock, Offset, Source};
 use streamrun::spec::Environment;
 
 use crate::measure::Result;
@@ -73,4 +77,31 @@ impl Threads {
             available_now,
         }
     }
+}
+
+/// The pipeline with a source in memory in the place of each of its own.
+#[allow(dead_code, reason = "not every bench runs an engine")]
+pub async fn start(plan: Plan, source: impl Fn() -> Result<Box<dyn Source>>, runtime: &Runtime) -> Result<Engine> {
+    let prepared = job::prepare(plan).await?;
+    let plan = prepared.plan;
+    let mut sources = BTreeMap::new();
+    for planned in &plan.sources {
+        let running = RunningSource {
+            source: source()?,
+            offset: Offset::from(0),
+            rate: RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std()),
+            kind: planned.kind.clone(),
+        };
+        sources.insert(planned.name.clone(), running);
+    }
+    let mut sinks: BTreeMap<String, Box<dyn Sink>> = BTreeMap::new();
+    for sink in &plan.sinks {
+        let context = SinkContext {
+            name: sink.name.clone(),
+            schema: sink.schema.to_arrow(),
+            terminal: Arc::clone(&runtime.terminal),
+        };
+        sinks.insert(sink.name.clone(), sink.checked.factory.build(context).await?);
+    }
+    Ok(Engine::new(plan, prepared.stages, sources, sinks)?)
 }

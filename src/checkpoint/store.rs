@@ -111,6 +111,16 @@ impl Store {
         self.attempt("delete", name, delete).await
     }
 
+    /// Makes the folder, if it is one of this machine, and removes what writes have left that were cut off.
+    /// Only who holds the lock of the checkpoint that it is in may do this.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read.
+    pub async fn prepare(&self) -> Result<(), CheckpointError> {
+        self.create(&[""]).await?;
+        self.sweep(&[""]).await
+    }
+
     /// Makes folders of a local store; other stores have none.
     pub(super) async fn create(&self, folders: &[&str]) -> Result<(), CheckpointError> {
         self.in_folders("create", folders, create_folder).await
@@ -145,7 +155,8 @@ impl Store {
     }
 
     fn location(&self, name: &str) -> Path {
-        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        let parts = name.split('/').filter(|part| !part.is_empty());
+        parts.fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
     async fn attempt<T, F, Fut>(&self, verb: &'static str, name: &str, work: F) -> Result<T, CheckpointError>
@@ -275,6 +286,8 @@ mod tests {
             store.write("commits/1", Bytes::from_static(b"one")).await.unwrap();
             store.write("metadata", Bytes::new()).await.unwrap();
             assert_eq!(store.list("commits").await.unwrap(), ["1", "2"]);
+            assert_eq!(store.folder("commits").list("").await.unwrap(), ["1", "2"]);
+            store.folder("more").prepare().await.unwrap();
             assert_eq!(store.read("commits/1").await.unwrap().unwrap(), "one");
             assert_eq!(store.read("metadata").await.unwrap().unwrap(), "");
             store.delete("commits/2").await.unwrap();

@@ -171,9 +171,10 @@ impl Engine {
             }
         }
         self.reach(Moment::Written, batch)?;
+        let mut checkpoint_bytes = 0;
         if let Some(ledger) = &mut self.ledger {
             let sections = ledger.sections(batch, zero, &self.sources, ends, &mut self.operators)?;
-            ledger.commit(batch, sections).await?;
+            checkpoint_bytes = ledger.commit(batch, sections).await?;
         }
         self.reach(Moment::Committed, batch)?;
         self.commit(ends).await?;
@@ -195,6 +196,7 @@ impl Engine {
             rows_out: counters.rows_out.load(Ordering::Relaxed),
             skipped: self.stages.run.take_skipped(),
             states,
+            checkpoint_bytes,
             scheduling_delay,
             processing_time,
             parts,

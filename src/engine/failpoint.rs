@@ -56,6 +56,7 @@ impl Failpoint {
     /// What the environment variable `STREAMRUN_CRASH_AT` asks for, e.g. `written@3`. Only in builds for
     /// development.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "only tests set it, and no pipeline depends on it")]
     pub fn from_environment() -> Option<Self> {
         if !cfg!(debug_assertions) {
             return None;

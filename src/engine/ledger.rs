@@ -131,7 +131,7 @@ impl Ledger {
     ) -> Result<Vec<Section>, RunError> {
         let mut sections = Vec::new();
         if self.is_whole_due(ENGINE, batch.time) {
-            sections.push(section(ENGINE.to_owned(), SectionKind::Snapshot, Value::Null, json!({ "zero": zero })));
+            sections.push(section(ENGINE.to_owned(), SectionKind::Snapshot, Value::Null, &json!({ "zero": zero })));
         }
         for (name, running) in sources {
             sections.extend(ends.get(name).and_then(|end| self.source_section(name, running, end, batch.time)));
@@ -163,7 +163,7 @@ impl Ledger {
         let moved = if whole { None } else { running.source.moved(end) };
         let kind = if moved.is_some() { SectionKind::Delta } else { SectionKind::Snapshot };
         let value = moved.unwrap_or_else(|| running.source.position(end));
-        Some(section(component, kind, json!({ "kind": running.kind }), value))
+        Some(section(component, kind, json!({ "kind": running.kind }), &value))
     }
 
     fn is_whole_due(&self, component: &str, time: i64) -> bool {
@@ -190,7 +190,7 @@ impl Ledger {
     }
 }
 
-fn section(component: String, kind: SectionKind, fingerprint: Value, value: Value) -> Section {
+fn section(component: String, kind: SectionKind, fingerprint: Value, value: &Value) -> Section {
     Section { component, kind, fingerprint, bytes: Bytes::from(value.to_string()) }
 }
 

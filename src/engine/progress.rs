@@ -19,6 +19,8 @@ pub struct Progress {
     pub skipped: Vec<(String, u64, String)>,
     /// How much state each step has that keeps some.
     pub states: Vec<(String, Size)>,
+    /// Bytes written into the checkpoint after the batch.
+    pub checkpoint_bytes: u64,
     /// From the batch's time to the beginning of its work.
     pub scheduling_delay: Duration,
     /// From the beginning of its work to its end.
@@ -89,6 +91,7 @@ impl Progress {
             total_delay_ms = millis(self.total_delay()),
             sources = sources.join("; "),
             states,
+            checkpoint_bytes = self.checkpoint_bytes,
             "batch done"
         );
         self.log_skipped(pipeline);

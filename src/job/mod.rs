@@ -19,8 +19,8 @@ use crate::checkpoint::Store;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{RunError, Runtime};
 use crate::logical;
-use crate::plan::{self, Plan};
-use crate::sources::SourceContext;
+use crate::plan::{self, Plan, PlannedSource};
+use crate::sources::{Replay, SourceContext};
 use crate::spec::{self, ProcessEnvironment};
 
 pub use control::{Asked, Control};
@@ -61,15 +61,20 @@ pub async fn prepare(plan: Plan) -> Result<Prepared, RunError> {
 }
 
 /// Makes a source's context for this run.
-fn source_context(plan: &Plan, name: &str, runtime: &Runtime) -> Result<SourceContext, RunError> {
-    let store = checkpoint_store(plan)?;
+async fn source_context(plan: &Plan, source: &PlannedSource, runtime: &Runtime) -> Result<SourceContext, RunError> {
+    // One of another kind under the same name has nothing to do with what this one receives.
+    let log = checkpoint_store(plan)?.filter(|_| source.checked.replay == Replay::Received);
+    let log = log.map(|store| store.folder(LOGS).folder(&source.kind).folder(&source.name));
+    if let Some(log) = &log {
+        log.prepare().await?;
+    }
     Ok(SourceContext {
-        name: name.to_owned(),
+        name: source.name.clone(),
         clock: Arc::clone(&runtime.clock),
         block_interval: plan.block_interval.to_std(),
         receive_buffer: plan.engine.receive_buffer.as_usize(),
         available_now: runtime.available_now,
-        log: store.map(|store| store.folder(LOGS).folder(name)),
+        log,
     })
 }
 

@@ -88,7 +88,7 @@ async fn build_source(
     resume: Option<Value>,
     runtime: &Runtime,
 ) -> Result<RunningSource, RunError> {
-    let context = source_context(plan, &source.name, runtime)?;
+    let context = source_context(plan, source, runtime).await?;
     let factory = std::sync::Arc::clone(&source.checked.factory);
     // Receivers start tasks of their own, which belong to the threads that wait.
     let built = runtime.io.spawn(async move { factory.build(context, resume).await }).await;
@@ -153,13 +153,14 @@ impl Changes {
         plan.sources.iter().filter(move |source| self.new_sources.contains(&source.name))
     }
 
-    /// Whether a new source takes over from a leaving one: the port that it listens on, or else, as
-    /// the same client with other settings, what it is sent. Both at a time would be one too many.
+    /// Whether a new source takes over from a leaving one: the port that it listens on, or, as the same
+    /// client with other settings, what it is sent, or the log of what was received. Both at a time would
+    /// be one too many.
     fn takes_over(&self, source: &PlannedSource, engine: &Engine) -> bool {
         let wanted = ports(std::slice::from_ref(source), std::slice::from_ref(&source.name));
-        if wanted.is_empty() {
-            let old = engine.sources.get(&source.name).filter(|_| self.left_sources.contains(&source.name));
-            return old.is_some_and(|old| old.source.is_receiver());
+        let old = engine.sources.get(&source.name).filter(|_| self.left_sources.contains(&source.name));
+        if old.is_some_and(|old| old.source.is_receiver() && (wanted.is_empty() || engine.ledger.is_some())) {
+            return true;
         }
         let held = ports(&engine.plan.sources, &self.left_sources);
         wanted.iter().any(|port| held.contains(port))

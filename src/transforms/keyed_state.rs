@@ -211,7 +211,7 @@ impl KeyedState<'_> {
                 let path = ["state", name.as_str(), "update"];
                 let typed = parser::parse(&entry.update.0).and_then(|ast| compile_row(&ast, &schema));
                 let typed = typed.map_err(|error| step.report_expression(&path, error)).ok()?;
-                let common = common_type([&*column_type, &typed.column_type].into_iter());
+                let common = common_type([&*column_type, &typed.column_type]);
                 let Some(common) = common else {
                     let message =
                         format!("the initial value is {column_type}, and the update is {}", typed.column_type);

@@ -169,3 +169,124 @@ fn kill_somewhere(folder: &Path, whole: Duration, seed: u32) -> bool {
     child.kill().unwrap();
     !child.wait().unwrap().success()
 }
+
+const RECEIVING: &str = r#"
+name: received
+batch_interval: 100ms
+checkpoint: { path: ./checkpoint }
+sources:
+  lines: { socket: { host: 127.0.0.1, port: PORT, reconnect_max: 50ms } }
+transforms:
+  - flat_map:
+      word: split(value, " ")
+  - update_state_by_key: { key: word, state: { n: count() } }
+sinks:
+  out: { files: { path: ./out/counts } }
+"#;
+
+/// The lines that are sent, each of which is there once.
+fn sent() -> String {
+    (0..400).map(|line| format!("line{line} all word{}\n", line % 7)).collect()
+}
+
+/// How far the stream is on the disk: what stands in the log, or what was processed of it.
+fn durable(folder: &Path) -> usize {
+    let log = folder.join("checkpoint/received/received/socket/lines");
+    let logged = visible(&log).into_iter().filter_map(|file| {
+        let bytes = std::fs::read(file).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.split('\n');
+        let length: usize = lines.next()?.rsplit(' ').next()?.parse().ok()?;
+        let head_line = lines.next()?;
+        let head: serde_json::Value = serde_json::from_str(head_line).ok()?;
+        // One that is cut off counts as not written.
+        let whole = text.split_once('\n')?.1.len() == length;
+        let written = head["entries"].as_array()?.iter().map(|entry| entry["bytes"].as_u64().unwrap()).sum::<u64>();
+        whole.then(|| usize::try_from(head["start"].as_u64().unwrap() + written).unwrap())
+    });
+    logged.chain(committed(folder)).max().unwrap_or(0)
+}
+
+/// The position of the source in the newest commit that has it.
+fn committed(folder: &Path) -> Option<usize> {
+    let commits = visible(&folder.join("checkpoint/received/commits"));
+    commits.into_iter().rev().find_map(|file| {
+        let bytes = std::fs::read(file).unwrap();
+        let mut lines = bytes.splitn(3, |byte| *byte == b'\n').skip(1);
+        let head: serde_json::Value = serde_json::from_slice(lines.next()?).ok()?;
+        let mut body = lines.next()?;
+        for section in head["sections"].as_array()? {
+            let (own, rest) = body.split_at(usize::try_from(section["length"].as_u64()?).ok()?.min(body.len()));
+            if section["component"] == "source/lines" {
+                return std::str::from_utf8(own).ok()?.parse().ok();
+            }
+            body = rest;
+        }
+        None
+    })
+}
+
+/// Sends the rest of the text, some lines at a time, until the connection ends.
+fn send_from(listener: &TcpListener, position: usize) {
+    let Ok((mut stream, _)) = listener.accept() else { return };
+    let text = sent();
+    for chunk in text.as_bytes()[position..].chunks(97) {
+        if stream.write_all(chunk).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Until the process ends: then nothing more is read.
+    let _ = stream.read(&mut [0]);
+}
+
+fn expected_counts() -> Vec<String> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    sent().split_whitespace().for_each(|word| *counts.entry(word.to_owned()).or_default() += 1);
+    let mut rows: Vec<String> = counts.iter().map(|(word, n)| format!("{{\"word\":\"{word}\",\"n\":{n}}}")).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn what_was_received_is_processed_once_whenever_the_program_is_killed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "p.yaml", &RECEIVING.replace("PORT", &port.to_string()));
+    let crashes = MOMENTS.iter().map(|moment| Some(*moment)).chain([None, None, None]);
+    let mut next_batch = 0;
+    for (round, moment) in crashes.enumerate() {
+        let mut command = streamrun(&["p.yaml"]);
+        command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(moment) = moment {
+            command.env("STREAMRUN_CRASH_AT", format!("{moment}@{}", next_batch + 1));
+        }
+        let mut child = command.spawn().unwrap();
+        let position = durable(folder.path());
+        std::thread::scope(|scope| {
+            scope.spawn(|| send_from(&listener, position));
+            if moment.is_none() {
+                std::thread::sleep(Duration::from_millis(150 + 130 * (round as u64 % 3)));
+                child.kill().unwrap();
+            }
+            assert!(!child.wait().unwrap().success());
+        });
+        let batches = visible(&folder.path().join("checkpoint/received/offsets"));
+        let newest = batches.last().unwrap().file_name().unwrap().to_string_lossy().parse::<u64>().unwrap();
+        next_batch = newest + 1;
+    }
+    let position = durable(folder.path());
+    assert!(position < sent().len(), "everything was sent before the last round");
+    let mut child = streamrun(&["p.yaml", "-q"]).current_dir(folder.path()).spawn().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| send_from(&listener, position));
+        let begin = Instant::now();
+        while written(folder.path()).get("counts").and_then(|it| it.last()) != Some(&expected_counts()) {
+            assert!(begin.elapsed() < PATIENCE, "{:?}", written(folder.path())["counts"].last());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+}
