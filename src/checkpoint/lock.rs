@@ -51,8 +51,8 @@ impl Lock {
 /// Who holds the lock of a checkpoint; `None` if no one does, or if it cannot be told. Touches nothing.
 #[must_use]
 pub fn holder(store: &Store) -> Option<String> {
-    let mut file = File::options().read(true).write(true).open(store.local_folder()?.join(NAME)).ok()?;
-    match file.try_lock() {
+    let mut file = File::open(store.local_folder()?.join(NAME)).ok()?;
+    match file.try_lock_shared() {
         // It is let go of with the file.
         Ok(()) | Err(TryLockError::Error(_)) => None,
         Err(TryLockError::WouldBlock) => Some(owner(&mut file)),

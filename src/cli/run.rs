@@ -109,7 +109,8 @@ fn no_such_file(path: &Path) -> Option<String> {
         return None;
     }
     let word = path.to_string_lossy();
-    let command = suggest::nearest(&word, ["validate", "test", "explain", "schema", "list", "help"]);
+    let command =
+        suggest::nearest(&word, ["validate", "test", "explain", "schema", "list", "state", "checkpoint", "help"]);
     let help = command.map_or_else(String::new, |command| format!("; did you mean `streamrun {command}`?"));
     Some(format!("there is no file {}{help}", path.display()))
 }

@@ -5,8 +5,11 @@
 //! anything takes: they go on from the last batch, whenever the process is started again.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, stderr, streamrun, write};
@@ -96,16 +99,18 @@ fn run(folder: &Path, crash_at: Option<&str>) -> bool {
 fn written(folder: &Path) -> Written {
     let mut written = Written::new();
     for sink in visible(&folder.join("out")) {
-        let batches = visible(&sink).into_iter().map(|batch| {
-            let parts = visible(&batch).into_iter().map(|part| std::fs::read_to_string(part).unwrap());
-            let mut rows: Vec<String> =
-                parts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-            rows.sort();
-            rows
-        });
+        let batches = visible(&sink).into_iter().map(|batch| rows_of(&batch));
         written.insert(sink.file_name().unwrap().to_string_lossy().into_owned(), batches.collect());
     }
     written
+}
+
+/// The rows of a batch, sorted.
+fn rows_of(batch: &Path) -> Vec<String> {
+    let parts = visible(batch).into_iter().map(|part| std::fs::read_to_string(part).unwrap());
+    let mut rows: Vec<String> = parts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    rows.sort();
+    rows
 }
 
 fn visible(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -186,7 +191,7 @@ sinks:
 
 /// The lines that are sent, each of which is there once.
 fn sent() -> String {
-    (0..400).map(|line| format!("line{line} all word{}\n", line % 7)).collect()
+    (0..4_000).map(|line| format!("line{line} all word{}\n", line % 7)).collect()
 }
 
 /// How far the stream is on the disk: what stands in the log, or what was processed of it.
@@ -226,11 +231,19 @@ fn committed(folder: &Path) -> Option<usize> {
     })
 }
 
-/// Sends the rest of the text, some lines at a time, until the connection ends.
-fn send_from(listener: &TcpListener, position: usize) {
-    let Ok((mut stream, _)) = listener.accept() else { return };
+/// Sends the rest of the text, some lines at a time, until the connection ends or nobody will come.
+fn send_from(listener: &TcpListener, position: usize, ended: &AtomicBool) {
+    listener.set_nonblocking(true).unwrap();
+    let mut stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(_) if ended.load(Ordering::Relaxed) => return,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
     let text = sent();
-    for chunk in text.as_bytes()[position..].chunks(97) {
+    for chunk in text.as_bytes()[position..].chunks(40) {
         if stream.write_all(chunk).is_err() {
             return;
         }
@@ -264,13 +277,16 @@ fn what_was_received_is_processed_once_whenever_the_program_is_killed() {
         }
         let mut child = command.spawn().unwrap();
         let position = durable(folder.path());
+        let ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| send_from(&listener, position));
+            scope.spawn(|| send_from(&listener, position, &ended));
             if moment.is_none() {
                 std::thread::sleep(Duration::from_millis(150 + 130 * (round as u64 % 3)));
                 child.kill().unwrap();
             }
-            assert!(!child.wait().unwrap().success());
+            let status = child.wait().unwrap();
+            ended.store(true, Ordering::Relaxed);
+            assert!(!status.success());
         });
         let batches = visible(&folder.path().join("checkpoint/received/offsets"));
         let newest = batches.last().unwrap().file_name().unwrap().to_string_lossy().parse::<u64>().unwrap();
@@ -279,14 +295,18 @@ fn what_was_received_is_processed_once_whenever_the_program_is_killed() {
     let position = durable(folder.path());
     assert!(position < sent().len(), "everything was sent before the last round");
     let mut child = streamrun(&["p.yaml", "-q"]).current_dir(folder.path()).spawn().unwrap();
+    let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| send_from(&listener, position));
+        scope.spawn(|| send_from(&listener, position, &ended));
         let begin = Instant::now();
-        while written(folder.path()).get("counts").and_then(|it| it.last()) != Some(&expected_counts()) {
-            assert!(begin.elapsed() < PATIENCE, "{:?}", written(folder.path())["counts"].last());
+        let expected = expected_counts();
+        let counts = || visible(&folder.path().join("out/counts")).pop().map(|batch| rows_of(&batch));
+        while counts() != Some(expected.clone()) && begin.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(50));
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!(counts(), Some(expected));
     });
 }

@@ -16,5 +16,6 @@ mod examples;
 mod generated;
 mod hostile;
 mod reload;
+mod state_cli;
 mod support;
 mod validate;
