@@ -42,13 +42,13 @@ sinks:
   out:
     discard: {}
 ";
-/// Rows of a batch whose cost is compared, and of one whose throughput is.
-const TOUCHED: usize = 10_000;
+/// Keys that a batch touches whose cost is compared, and rows of one whose throughput is.
+const TOUCHED: usize = 5_000;
 const UPDATES: usize = 200_000;
 const WARM_UP: usize = 5;
 
 fn main() -> Result<()> {
-    let (sizes, rounds) = if small() { ([1_000, 5_000, 20_000], 10) } else { ([10_000, 100_000, 1_000_000], 40) };
+    let (sizes, rounds) = if small() { ([5_000, 20_000, 50_000], 10) } else { ([10_000, 100_000, 1_000_000], 40) };
     let threads = Threads::start(2)?;
     let mut first = None;
     for keys in sizes {
@@ -96,7 +96,7 @@ async fn measure(keys: usize, rounds: usize, clock: &ManualClock, runtime: &Runt
     let mut random = Random(42);
     let (mut batches, mut written) = (Vec::new(), Vec::new());
     for round in 0..rounds + WARM_UP {
-        let batch = rows(&random.keys(TOUCHED, keys));
+        let batch = rows(&random.different_keys(TOUCHED, keys));
         let (took, bytes) = run(&mut running, &next, batch, &mut id, clock, runtime).await?;
         if round >= WARM_UP {
             batches.push(took);
@@ -192,6 +192,13 @@ fn rows(keys: &[usize]) -> RecordBatch {
 struct Random(u64);
 
 impl Random {
+    /// As many different ones in every table, spread over all of it.
+    fn different_keys(&mut self, count: usize, keys: usize) -> Vec<usize> {
+        let start = self.keys(1, keys).first().copied().unwrap_or(0);
+        // A prime that divides no number of keys.
+        (0..count).map(|index| (start + index * 7_919) % keys).collect()
+    }
+
     fn keys(&mut self, count: usize, keys: usize) -> Vec<usize> {
         let next = || {
             self.0 ^= self.0 << 13;

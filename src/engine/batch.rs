@@ -9,7 +9,7 @@
 //! 7. commit log: the batch and what it changed in the states are written to the checkpoint
 //! 8. the sources may forget the range; the rate estimators learn; progress is published
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -205,6 +205,14 @@ impl Engine {
 
     fn reach(&self, moment: Moment, batch: Batch) -> Result<(), RunError> {
         Failpoint::reach(self.failpoint.as_ref(), moment, batch.id)
+    }
+
+    /// When the windows that are open after a batch of this time end, in order.
+    #[must_use]
+    pub fn ends_after(&self, time: i64) -> BTreeSet<i64> {
+        let zero = self.zero.unwrap_or(time);
+        let schedules = self.stages.stages.iter().filter_map(|stage| stage.schedule);
+        schedules.map(|schedule| schedule.next(time, zero)).filter(|end| *end > time).collect()
     }
 
     /// Whether no source will ever have more rows.

@@ -32,6 +32,11 @@ impl BatchTimes {
         self.next = self.next.max(next_multiple(self.interval, time));
     }
 
+    /// The next batch is the one of this time.
+    pub fn go_to(&mut self, time: i64) {
+        self.next = time;
+    }
+
     /// Whether the next batch is further away than one that comes after a batch of a moment ago.
     #[must_use]
     pub fn is_ahead_of(&self, now: i64) -> bool {

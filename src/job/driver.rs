@@ -42,6 +42,8 @@ pub struct Job {
     engine: Engine,
     /// The number of the next batch.
     next: u64,
+    /// The time of the last batch of this run.
+    last: Option<i64>,
     /// Batches that an earlier run has begun.
     planned: Vec<Planned>,
     times: BatchTimes,
@@ -97,6 +99,7 @@ impl Job {
             engine,
             next: last.map_or(0, |last| last.id + 1),
             planned,
+            last: None,
             summary: Summary::default(),
             options,
             runtime,
@@ -141,7 +144,8 @@ impl Job {
             let reach = if self.runtime.available_now { Reach::Everything } else { Reach::Until(self.times.next()) };
             let ran = self.batch(reach, self.runtime.available_now).await?;
             if self.engine.is_finished() && !self.has_run_all_batches() {
-                return self.drain().await;
+                self.drain().await?;
+                return if self.runtime.available_now { self.end_windows().await } else { Ok(()) };
             }
             if !ran {
                 // A receiver that has not got everything yet: wait a moment for more.
@@ -184,6 +188,7 @@ impl Job {
 
     /// Counts a batch and tells of it.
     fn finished(&mut self, progress: &Progress) {
+        self.last = Some(progress.batch.time);
         self.summary.batches += 1;
         self.summary.rows_in += progress.rows_in();
         self.summary.rows_out += progress.rows_out;
@@ -203,6 +208,16 @@ impl Job {
             running.source.stop().await;
         }
         while self.batch(Reach::Received, true).await? {}
+        Ok(())
+    }
+
+    /// Goes on to where the windows end that hold the last rows: nothing will come in between.
+    async fn end_windows(&mut self) -> Result<(), RunError> {
+        let Some(last) = self.last else { return Ok(()) };
+        for end in self.engine.ends_after(last) {
+            self.times.go_to(end);
+            self.batch(Reach::Received, false).await?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::sources::SourceSettings;
 use crate::spec::document::Value;
 use crate::spec::kind::Kind;
 use crate::spec::{Check, Component, Duration, Node, OnError, Pipeline};
-use crate::state::Schedule;
+use crate::state::{Align, Schedule};
 use crate::transforms::{StepCheck, StepSettings};
 use crate::{sinks, sources, transforms};
 
@@ -303,7 +303,10 @@ impl<'a> Checker<'a, '_> {
     fn meets(&mut self, schedule: Option<Schedule>, step: &ReadStep<'_>) -> bool {
         let rows = |schedule: Option<Schedule>| match schedule {
             None => "in every batch".to_owned(),
-            Some(schedule) => format!("every {}", Duration::from_millis(schedule.every.unsigned_abs())),
+            Some(schedule) => {
+                let from = if schedule.align == Align::Start { ", counted from the start" } else { "" };
+                format!("every {}{from}", Duration::from_millis(schedule.every.unsigned_abs()))
+            }
         };
         // What leaves a window with every batch is there in every batch.
         let interval = self.pipeline.head.batch_interval.as_millis();

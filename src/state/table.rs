@@ -4,8 +4,8 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_empty_array};
-use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, new_empty_array};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema as ArrowSchema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -34,9 +34,10 @@ impl Keys {
     /// The keys of the rows whose first columns are the key.
     pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<KeyRows, StateError> {
         let Some(converter) = &self.converter else { return Ok(KeyRows { rows: None }) };
-        let columns =
-            columns.get(..self.fields.len()).ok_or_else(|| StateError::internal("key columns are missing"))?;
-        Ok(KeyRows { rows: Some(converter.convert_columns(columns)?) })
+        let columns = columns.get(..self.fields.len());
+        let columns = columns.ok_or_else(|| StateError::internal("key columns are missing"))?;
+        let columns: Vec<ArrayRef> = columns.iter().map(one_zero).collect();
+        Ok(KeyRows { rows: Some(converter.convert_columns(&columns)?) })
     }
 
     pub(super) fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, StateError> {
@@ -47,6 +48,23 @@ impl Keys {
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
+    }
+}
+
+/// Numbers that are equal as one: there is one zero, and one NaN.
+fn one_zero(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float64 => Arc::new(
+            column
+                .as_primitive::<Float64Type>()
+                .unary::<_, Float64Type>(|number| if number.is_nan() { f64::NAN } else { number + 0.0 }),
+        ),
+        DataType::Float32 => Arc::new(
+            column
+                .as_primitive::<Float32Type>()
+                .unary::<_, Float32Type>(|number| if number.is_nan() { f32::NAN } else { number + 0.0 }),
+        ),
+        _ => Arc::clone(column),
     }
 }
 

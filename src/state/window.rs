@@ -21,6 +21,13 @@ impl Schedule {
     pub fn is_due(&self, time: i64, zero: i64) -> bool {
         (time - self.align.origin(zero)).rem_euclid(self.every) == 0
     }
+
+    /// When it is due next, at `time` or later.
+    #[must_use]
+    pub fn next(&self, time: i64, zero: i64) -> i64 {
+        let origin = self.align.origin(zero);
+        origin + (time - origin + self.every - 1).div_euclid(self.every) * self.every
+    }
 }
 
 /// When windows end, and how far they reach back. All in milliseconds.
@@ -86,16 +93,10 @@ impl WindowTimes {
         origin + (time - origin + pane - 1).div_euclid(pane) * pane
     }
 
-    /// The end of the first window that ends at `time` or later.
-    fn next_end(&self, time: i64, zero: i64) -> i64 {
-        let origin = self.origin(zero);
-        origin + (time - origin + self.slide - 1).div_euclid(self.slide) * self.slide
-    }
-
     /// Whether any window covers a batch of that time; with slide > length some are in none.
     #[must_use]
     pub fn covers(&self, time: i64, zero: i64) -> bool {
-        self.next_end(time, zero) - self.length < time
+        self.schedule().next(time, zero) - self.length < time
     }
 
     /// For the fingerprint.

@@ -89,7 +89,11 @@ impl KeyedState<'_> {
     pub(super) fn check(self, step: &mut StepCheck<'_, '_>) -> Option<CheckedStep> {
         let timeout = positive(step, "timeout", self.timeout);
         let keys = Keys::check(step, self.key, &["key"])?;
-        let mut kept = KeptValues::check(step, keys, &["state"], &IndexMap::new());
+        step.not_empty(&["state"], self.state);
+        if let Output::Rows(emit) = self.output {
+            step.not_empty(&["emit"], emit);
+        }
+        let mut kept = KeptValues::new(step, keys);
         for (name, entry) in self.state {
             if let StateEntry::Aggregate(expression) = entry {
                 kept.add(step, &["state", name], name, expression);

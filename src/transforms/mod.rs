@@ -265,6 +265,15 @@ impl StepCheck<'_, '_> {
         columns
     }
 
+    /// Reports a mapping that needs at least one entry and has none.
+    pub fn not_empty<T>(&mut self, path: &[&str], mapping: &IndexMap<String, T>) {
+        if mapping.is_empty() {
+            let what = path.last().map_or_else(|| "the step".to_owned(), |key| format!("`{key}`"));
+            let help = Some("name at least one column".to_owned());
+            self.check.report(codes::INVALID_VALUE, path, format!("{what} is empty"), help);
+        }
+    }
+
     /// Reports output columns that have the same name; false if there are any.
     pub fn unique(&mut self, path: &[&str], columns: &[Column]) -> bool {
         let mut fine = true;

@@ -52,6 +52,7 @@ impl Grouping {
         path: &[&str],
         values: &IndexMap<String, Expression>,
     ) -> Option<Self> {
+        step.not_empty(path, values);
         let key_schema =
             Schema::new(keys.iter().map(|(name, typed)| Column::new(name, typed.column_type.clone())).collect());
         if let Some(key) = keys.iter().find(|(_, typed)| matches!(typed.column_type, ColumnType::Map(..))) {

@@ -21,6 +21,8 @@ use crate::schema::{Column, ColumnType, Schema};
 use crate::spec::Duration;
 use crate::state::{self, Align, KeyColumn, Stateful, TotalsSpec, WindowTimes};
 
+const LONGEST_WINDOW: Duration = Duration::from_millis(3_660 * 24 * 3_600_000);
+
 /// A step between two stages.
 #[derive(Clone)]
 pub struct StatefulStep {
@@ -73,6 +75,14 @@ pub(super) fn window_times(
     let mut fits = true;
     for (key, duration) in [("length", length), ("slide", slide)] {
         fits &= is_multiple(step, key, duration, every, what);
+    }
+    for (key, duration) in [("length", length), ("slide", slide)] {
+        if duration > LONGEST_WINDOW {
+            let message = format!("the {key} {duration} is longer than {LONGEST_WINDOW}");
+            let help = Some("a window keeps what it covers".to_owned());
+            step.check.report(codes::INVALID_VALUE, &[key], message, help);
+            fits = false;
+        }
     }
     let align = own.or(inherited).unwrap_or_default();
     fits.then(|| WindowTimes { length: millis(length), slide: millis(slide), align })
@@ -156,6 +166,11 @@ pub(super) struct KeptValues {
 }
 
 impl KeptValues {
+    /// No values yet.
+    pub(super) fn new(step: &StepCheck<'_, '_>, keys: Keys) -> Self {
+        Self { keys, values: Vec::new(), aggregates: IndexMap::new(), input: step.input.clone() }
+    }
+
     /// Types values over groups with these keys; each value needs an aggregate.
     pub(super) fn check(
         step: &mut StepCheck<'_, '_>,
@@ -163,7 +178,8 @@ impl KeptValues {
         path: &[&str],
         values: &IndexMap<String, Expression>,
     ) -> Self {
-        let mut kept = Self { keys, values: Vec::new(), aggregates: IndexMap::new(), input: step.input.clone() };
+        step.not_empty(path, values);
+        let mut kept = Self::new(step, keys);
         for (name, expression) in values {
             let path = [path, &[name.as_str()]].concat();
             kept.add(step, &path, name, expression);
