@@ -24,6 +24,7 @@ use super::failpoint::{Failpoint, Moment};
 use super::memory::StateLimit;
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
+use super::retry::Retries;
 use super::{Ledger, Operators, RunError, Runtime, ledger};
 use crate::checkpoint::Planned;
 use crate::logical::{Named, Output, Stage, Stages};
@@ -237,7 +238,13 @@ impl Engine {
             // At the end there is no next batch that could take the rest.
             let rate = if reach == Reach::Received { None } else { rate_limit(running) };
             let limit = Limit { until, rows: rate.map(|rate| (rate * interval).ceil().max(1.0) as u64) };
-            let end = running.source.latest(limit).await.map_err(|error| source_error(name, error))?;
+            let mut retries = Retries::new();
+            let end = loop {
+                match running.source.latest(limit).await {
+                    Err(error) if retries.wait(&format!("source `{name}`"), &error).await => {}
+                    answer => break answer.map_err(|error| source_error(name, error))?,
+                }
+            };
             ends.insert(name.clone(), end);
         }
         Ok(ends)
@@ -249,7 +256,13 @@ impl Engine {
             let blocks = if *end == running.offset {
                 Vec::new()
             } else {
-                running.source.read(&running.offset, end).await.map_err(|error| source_error(name, error))?
+                let mut retries = Retries::new();
+                loop {
+                    match running.source.read(&running.offset, end).await {
+                        Err(error) if retries.wait(&format!("source `{name}`"), &error).await => {}
+                        answer => break answer.map_err(|error| source_error(name, error))?,
+                    }
+                }
             };
             slot.fill(blocks);
         }
@@ -270,8 +283,8 @@ impl Engine {
         let begin = Instant::now();
         let is_sink = matches!(stage.output, Output::Sink(_));
         let place = Arc::new(Place::of(stage, &self.plan));
-        let partitions = execute(stage, &self.stages.context, &place, is_sink.then_some(counters))
-            .map_err(|error| RunError::Rows(RowsError(place.describe(&error))))?;
+        let context = &self.stages.context;
+        let partitions = start(stage, context, &place, is_sink.then_some(counters))?;
         match &stage.output {
             Output::Slot(slot) => {
                 let rows = collect(partitions).await.map_err(|error| stage_error(stage, &place, error))?;
@@ -289,7 +302,17 @@ impl Engine {
                     .sinks
                     .get_mut(&stage.name)
                     .ok_or_else(|| RunError::Internal(format!("the sink `{}` does not run", stage.name)))?;
-                sink.write(batch, partitions).await.map_err(|error| stage_error(stage, &place, error))?;
+                let (mut retries, before) = (Retries::new(), counters.rows_out.load(Ordering::Relaxed));
+                let mut written = sink.write(batch, partitions).await;
+                while let Err(error) = &written {
+                    if !retries.wait(&format!("sink `{}`", stage.name), error).await {
+                        break;
+                    }
+                    counters.rows_out.store(before, Ordering::Relaxed);
+                    let partitions = start(stage, context, &place, Some(counters))?;
+                    written = sink.write(batch, partitions).await;
+                }
+                written.map_err(|error| stage_error(stage, &place, error))?;
             }
         }
         Ok(if is_sink { begin.elapsed() } else { Duration::ZERO })
@@ -423,6 +446,16 @@ impl Place {
 struct Counters {
     rows_out: AtomicU64,
     computing_nanos: AtomicU64,
+}
+
+/// [`execute`], with an error in the user's words.
+fn start(
+    stage: &mut Stage,
+    context: &Arc<datafusion::execution::TaskContext>,
+    place: &Arc<Place>,
+    counters: Option<&Arc<Counters>>,
+) -> Result<Vec<Partition>, RunError> {
+    execute(stage, context, place, counters).map_err(|error| RunError::Rows(RowsError(place.describe(&error))))
 }
 
 /// Starts a stage: a stream for each of its partitions.

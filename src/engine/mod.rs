@@ -10,6 +10,7 @@ pub mod memory;
 pub mod operators;
 pub mod progress;
 pub mod rate;
+mod retry;
 
 use std::sync::Arc;
 

@@ -117,6 +117,8 @@ pub(super) struct Beside {
     touched: Vec<u32>,
     /// The keys that this batch has removed.
     removed: Vec<Box<[u8]>>,
+    /// The state of the touched keys after the batch, where that has left the step: it is written down, too.
+    left: Option<RecordBatch>,
 }
 
 impl Beside {
@@ -124,6 +126,7 @@ impl Beside {
         self.batch += 1;
         self.touched.clear();
         self.removed.clear();
+        self.left = None;
     }
 
     fn touch(&mut self, slot: u32, time: i64) {
@@ -208,7 +211,11 @@ impl Step<'_> {
         let export = |slots: &[u32]| shard.table.export(&self.layout.keys, &self.layout.schema, slots);
         match self.spec.emit {
             Emit::All => placed.push((Vec::new(), export(&shard.table.used())?)),
-            Emit::Touched => placed.push((Vec::new(), export(&remaining(shard))?)),
+            Emit::Touched => {
+                let touched = export(&remaining(shard))?;
+                shard.beside.left = Some(touched.clone());
+                placed.push((Vec::new(), touched));
+            }
             Emit::Rows(_) => {}
         }
         Ok(placed)
@@ -345,19 +352,27 @@ impl Operator for Keyed {
 
     fn snapshot(&self) -> Result<Vec<RecordBatch>, StateError> {
         let layout = &self.state.layout;
-        self.state.shards.iter().map(|shard| write(layout, &self.written, shard, &shard.table.used())).collect()
+        let of_shard = |shard: &Shard<Beside>| {
+            let slots = shard.table.used();
+            write(&self.written, shard, &slots, &shard.table.export(&layout.keys, &layout.schema, &slots)?)
+        };
+        self.state.shards.iter().map(of_shard).collect()
     }
 
     fn changes(&mut self) -> Result<Option<Vec<RecordBatch>>, StateError> {
         if !std::mem::take(&mut self.changed) {
             return Ok(None);
         }
-        let layout = &self.state.layout;
-        let mut changes = Vec::new();
-        for shard in &self.state.shards {
-            changes.push(write(layout, &self.written, shard, &remaining(shard))?);
-            changes.push(write_removed(layout, &self.written, &shard.beside.removed)?);
-        }
+        let touched = self.state.shards.iter().map(|shard| shard.beside.touched.len()).sum();
+        let written = &self.written;
+        let changes = self.state.each(touched, |layout, shard| {
+            let slots = remaining(shard);
+            let state = shard.beside.left.take();
+            let state = state.map_or_else(|| shard.table.export(&layout.keys, &layout.schema, &slots), Ok)?;
+            let removed = write_removed(layout, written, &shard.beside.removed)?;
+            Ok([write(written, shard, &slots, &state)?, removed])
+        })?;
+        let mut changes: Vec<RecordBatch> = changes.into_iter().flatten().collect();
         changes.retain(|rows| rows.num_rows() > 0);
         Ok(Some(changes).filter(|changes| !changes.is_empty()))
     }
@@ -380,8 +395,13 @@ impl Operator for Keyed {
 }
 
 /// Keys and state of slots, as they are written down.
-fn write(layout: &Layout, schema: &SchemaRef, shard: &Shard<Beside>, slots: &[u32]) -> Result<RecordBatch, StateError> {
-    let mut columns = shard.table.export(&layout.keys, &layout.schema, slots)?.columns().to_vec();
+fn write(
+    schema: &SchemaRef,
+    shard: &Shard<Beside>,
+    slots: &[u32],
+    state: &RecordBatch,
+) -> Result<RecordBatch, StateError> {
+    let mut columns = state.columns().to_vec();
     let touched = slots.iter().map(|slot| shard.beside.timers.touched(*slot));
     columns.push(Arc::new(Int64Array::from_iter_values(touched)));
     columns.push(Arc::new(BooleanArray::from(vec![false; slots.len()])));

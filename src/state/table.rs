@@ -109,11 +109,12 @@ impl Table {
     }
 
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.slots.find(hash, |slot| self.is_key(*slot, key)).copied()
+        self.slots.find(hash, |slot| self.is_key(*slot, hash, key)).copied()
     }
 
-    fn is_key(&self, slot: u32, key: &[u8]) -> bool {
-        self.entries.get(slot as usize).is_some_and(|entry| entry.key.as_ref() == key)
+    /// The hash is looked at first: the key is somewhere else in memory.
+    fn is_key(&self, slot: u32, hash: u64, key: &[u8]) -> bool {
+        self.entries.get(slot as usize).is_some_and(|entry| entry.hash == hash && entry.key.as_ref() == key)
     }
 
     /// The slot of a key, and whether the key is new. Call [`Table::settle`] before values are merged.
