@@ -53,6 +53,12 @@ pub struct ResetState {
 }
 
 impl ResetState {
+    /// The state of a step of an earlier run.
+    fn was(step: &str, history: &History) -> Self {
+        let bytes: Vec<&[u8]> = history.snapshot.iter().chain(&history.deltas).map(AsRef::as_ref).collect();
+        Self { step: step.to_owned(), fingerprint: history.fingerprint.clone(), bytes: bytes.concat().into() }
+    }
+
     /// The state of a running step.
     ///
     /// # Errors
@@ -238,9 +244,7 @@ impl Left {
                     let difference = operators::difference(&history.fingerprint, &running.fingerprint);
                     return Err(RunError::StateChanged { step: name.to_owned(), difference });
                 }
-                let bytes: Vec<&[u8]> = history.snapshot.iter().chain(&history.deltas).map(AsRef::as_ref).collect();
-                let fingerprint = history.fingerprint.clone();
-                reset.push(ResetState { step: name.to_owned(), fingerprint, bytes: bytes.concat().into() });
+                reset.push(ResetState::was(name, history));
                 continue;
             }
             for bytes in history.snapshot.iter().chain(&history.deltas) {
@@ -249,6 +253,16 @@ impl Left {
             }
         }
         Ok(reset)
+    }
+
+    /// The states of steps that this version of the pipeline does not have.
+    #[must_use]
+    pub fn states_of(&self, strangers: &[String]) -> Vec<ResetState> {
+        let state = |component: &String| {
+            let step = component.strip_prefix("step/")?;
+            Some(ResetState::was(step, self.components.get(component)?))
+        };
+        strangers.iter().filter_map(state).collect()
     }
 
     /// The components that this version of the pipeline does not have.

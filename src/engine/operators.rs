@@ -120,7 +120,29 @@ fn compare(path: &str, before: &Value, now: &Value, differences: &mut Vec<String
                 compare(&path, old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null), differences);
             }
         }
-        (before, now) => differences.push(format!("its {path} was {before} and is {now}")),
+        (before, now) => differences.push(format!("its {path} was {} and is {}", show(before), show(now))),
+    }
+}
+
+/// A part of a fingerprint in words: columns by name and type, aggregates by what they are.
+fn show(value: &Value) -> String {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    match value {
+        Value::Array(items) => {
+            let item = |item: &Value| match (text(item, "name"), text(item, "type"), item.get("columns")) {
+                (Some(name), Some(of_type), _) => {
+                    let expression = text(item, "expression").filter(|expression| *expression != name);
+                    let expression = expression.map_or_else(String::new, |expression| format!(" = {expression}"));
+                    format!("{name}{expression}: {of_type}")
+                }
+                (.., Some(columns)) => show(columns),
+                _ => item.to_string(),
+            };
+            format!("`{}`", items.iter().map(item).collect::<Vec<_>>().join(", ").replace('`', ""))
+        }
+        Value::String(text) => format!("`{text}`"),
+        Value::Null => "nothing".to_owned(),
+        other => format!("`{other}`"),
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engi
         let sources = engine.plan.sources.iter().map(|source| source.name.as_str());
         let strangers = left.strangers(sources, &engine.operators);
         if let Some(ledger) = engine.ledger.as_mut().filter(|_| !strangers.is_empty()) {
+            for state in left.states_of(&strangers) {
+                states::reset(&state, Some(&mut *ledger)).await?;
+            }
             tracing::warn!("left out of the checkpoint, since the pipeline has them no more: {}", strangers.join(", "));
             ledger.keep_only(&strangers);
         }

@@ -29,6 +29,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
+use crate::schema::ColumnType;
+
 pub use crate::expr::partial::Merge;
 pub use distinct::DistinctSpec;
 pub use keyed::{Emit, KeyedSpec, Program};
@@ -53,9 +55,14 @@ pub struct PartColumn {
     pub data_type: DataType,
 }
 
+/// A type as a pipeline file writes it, where the language has it.
+fn type_name(data_type: &DataType) -> String {
+    ColumnType::from_arrow(data_type).map_or_else(|| data_type.to_string(), |column_type| column_type.to_string())
+}
+
 fn describe_parts(parts: &[Part]) -> Value {
     let describe = |part: &Part| {
-        let columns = part.columns.iter().map(|it| json!({ "name": it.name, "type": it.data_type.to_string() }));
+        let columns = part.columns.iter().map(|it| json!({ "name": it.name, "type": type_name(&it.data_type) }));
         json!({ "merge": part.merge.name(), "columns": columns.collect::<Value>() })
     };
     parts.iter().map(describe).collect()
@@ -74,7 +81,7 @@ pub struct KeyColumn {
 
 fn describe_keys(keys: &[KeyColumn]) -> Value {
     let describe =
-        |key: &KeyColumn| json!({ "name": key.name, "type": key.data_type.to_string(), "expression": key.expression });
+        |key: &KeyColumn| json!({ "name": key.name, "type": type_name(&key.data_type), "expression": key.expression });
     keys.iter().map(describe).collect()
 }
 
@@ -105,7 +112,7 @@ impl Stateful {
         match self {
             Self::Rows(times) => {
                 let columns = input.fields().iter();
-                let columns = columns.map(|it| json!({ "name": it.name(), "type": it.data_type().to_string() }));
+                let columns = columns.map(|it| json!({ "name": it.name(), "type": type_name(it.data_type()) }));
                 json!({
                     "kind": "rows of a window",
                     "window": times.describe(),

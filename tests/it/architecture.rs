@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("formats", &["schema", "diagnostic"]),
     ("sources", &["checkpoint", "formats", "schema", "spec", "diagnostic"]),
     ("sinks", &["formats", "schema", "spec", "diagnostic", "sources"]),
-    ("state", &["expr"]),
+    ("state", &["expr", "schema"]),
     ("checkpoint", &[]),
     ("transforms", &["state", "expr", "formats", "schema", "spec", "diagnostic"]),
     ("plan", &["sources", "transforms", "state", "sinks", "formats", "expr", "schema", "spec", "diagnostic"]),
