@@ -45,6 +45,15 @@ pub enum CheckpointError {
         /// The process, its host, and since when, as far as they are known.
         owner: String,
     },
+    /// The checkpoint is not there any more.
+    #[error(
+        "the checkpoint `{folder}` was removed or replaced while the pipeline ran; put it back and start again, or \
+         start without it: what was processed is then processed again"
+    )]
+    Gone {
+        /// The checkpoint.
+        folder: String,
+    },
     /// The checkpoint belongs to another pipeline.
     #[error(
         "`{folder}` is the checkpoint of the pipeline `{found}`, not of `{expected}`; give this pipeline a \

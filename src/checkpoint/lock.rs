@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,8 @@ const NAME: &str = "lock";
 /// Held as long as the value lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+    place: PathBuf,
 }
 
 impl Lock {
@@ -44,7 +45,21 @@ impl Lock {
         }
         file.set_len(0).map_err(failed)?;
         file.write_all(&envelope::json(&Owner::this())?).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file, place })
+    }
+
+    /// Whether the file that is locked is still the one of that name: else the checkpoint was removed or
+    /// replaced meanwhile, and another process may be on it.
+    pub fn holds(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let same =
+                |(own, there): (fs::Metadata, fs::Metadata)| own.dev() == there.dev() && own.ino() == there.ino();
+            self.file.metadata().ok().zip(fs::metadata(&self.place).ok()).is_some_and(same)
+        }
+        #[cfg(not(unix))]
+        self.place.exists()
     }
 }
 

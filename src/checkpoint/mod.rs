@@ -71,7 +71,7 @@ pub struct Checkpoint {
     files: Files,
     /// By commit, the commits that its state is made from; as far as it is known.
     listed: BTreeMap<u64, BTreeSet<u64>>,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Checkpoint {
@@ -89,7 +89,7 @@ impl Checkpoint {
         let newest = recovered.planned.last().map(|planned| planned.batch).max(last);
         // A plan that was cut off counts as not written.
         files.offsets.retain(|batch| Some(*batch) <= newest);
-        let checkpoint = Self { store, metadata, retain, last, chains, files, listed, _lock: lock };
+        let checkpoint = Self { store, metadata, retain, last, chains, files, listed, lock };
         Ok((checkpoint, recovered))
     }
 
@@ -107,6 +107,7 @@ impl Checkpoint {
         if !(self.next()..=next).contains(&batch) {
             return Err(CheckpointError::Internal(format!("batch {batch} cannot be planned, the next one is {next}")));
         }
+        self.still_there()?;
         self.store.write(&layout::offsets(batch), planned.encode()?).await?;
         self.files.offsets.insert(batch);
         Ok(())
@@ -117,6 +118,7 @@ impl Checkpoint {
     /// Returns how many bytes were written.
     pub async fn commit(&mut self, batch: u64, time: i64, sections: Vec<Section>) -> Result<u64, CheckpointError> {
         self.check(batch, &sections)?;
+        self.still_there()?;
         let mut chains = self.chains.clone();
         chains.extend(batch, &sections);
         let commit = Commit { batch, time, components: chains.batches(), sections };
@@ -145,6 +147,14 @@ impl Checkpoint {
     #[must_use]
     pub fn wants_snapshot(&self, component: &str) -> bool {
         self.chains.wants_snapshot(component)
+    }
+
+    /// Refuses to go on in a folder that is not the one that was opened.
+    fn still_there(&self) -> Result<(), CheckpointError> {
+        match &self.lock {
+            Some(lock) if !lock.holds() => Err(CheckpointError::Gone { folder: self.store.to_string() }),
+            _ => Ok(()),
+        }
     }
 
     /// Removes what is not needed to go back by `retain` batches.

@@ -208,6 +208,12 @@ impl Engine {
         Failpoint::reach(self.failpoint.as_ref(), moment, batch.id)
     }
 
+    /// Windows that count from the start end with batches, also after a change of the batch interval.
+    pub fn settle_zero(&mut self) {
+        let interval = i64::try_from(self.plan.batch_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        self.zero = self.zero.map(|zero| zero.div_euclid(interval) * interval);
+    }
+
     /// When the windows that are open after a batch of this time end, in order.
     #[must_use]
     pub fn ends_after(&self, time: i64) -> BTreeSet<i64> {

@@ -33,6 +33,8 @@ pub struct Ledger {
     interval: i64,
     /// When it was, by component, as far as that was in this run.
     snapshots: BTreeMap<String, i64>,
+    /// What was written last that windows count from.
+    zero: Option<i64>,
 }
 
 /// What a batch will read.
@@ -101,7 +103,7 @@ impl Ledger {
             planned: recovered.planned,
             components: recovered.components,
         };
-        Ok((Self { checkpoint, interval, snapshots: BTreeMap::new() }, left))
+        Ok((Self { checkpoint, interval, snapshots: BTreeMap::new(), zero }, left))
     }
 
     /// Writes down what a batch will read, before it does.
@@ -128,7 +130,7 @@ impl Ledger {
     /// # Errors
     /// A bug.
     pub fn sections(
-        &self,
+        &mut self,
         batch: Batch,
         zero: i64,
         sources: &BTreeMap<String, RunningSource>,
@@ -136,7 +138,8 @@ impl Ledger {
         operators: &mut Operators,
     ) -> Result<Vec<Section>, RunError> {
         let mut sections = Vec::new();
-        if self.is_whole_due(ENGINE, batch.time) {
+        if self.is_whole_due(ENGINE, batch.time) || self.zero != Some(zero) {
+            self.zero = Some(zero);
             sections.push(section(ENGINE.to_owned(), SectionKind::Snapshot, Value::Null, &json!({ "zero": zero })));
         }
         for (name, running) in sources {
@@ -175,6 +178,17 @@ impl Ledger {
     fn is_whole_due(&self, component: &str, time: i64) -> bool {
         let is_old = |written: &i64| time.saturating_sub(*written) >= self.interval;
         self.checkpoint.wants_snapshot(component) || self.snapshots.get(component).is_some_and(is_old)
+    }
+
+    /// Goes on with changed settings.
+    pub fn change(&mut self, settings: &crate::spec::Checkpoint) {
+        self.interval = i64::try_from(settings.interval.as_millis()).unwrap_or(i64::MAX);
+        self.checkpoint.retain(settings.retain);
+    }
+
+    /// A source has left the pipeline: should one of its name come again, it begins anew.
+    pub fn forget_source(&mut self, name: &str) {
+        self.checkpoint.forget(&of_source(name));
     }
 
     /// Keeps the state of a step that is reset, under a name of its own, which is returned.

@@ -42,7 +42,7 @@ pub struct Job {
     engine: Engine,
     /// The number of the next batch.
     next: u64,
-    /// The time of the last batch of this run.
+    /// The time of the last batch, of this run or an earlier one.
     last: Option<i64>,
     /// Batches that an earlier run has begun.
     planned: Vec<Planned>,
@@ -84,26 +84,20 @@ impl Job {
             (Some(last), CatchUp::Each) => times = BatchTimes::new(engine.plan.batch_interval.as_millis(), last),
             (None, _) => times.skip_past(last_time(&engine)),
         }
-        if times.is_ahead_of(now) && !runtime.available_now {
-            tracing::warn!(
-                pipeline = engine.plan.name,
-                "an earlier run has left batches with times still to come, so the first batch is due in {} s; \
-                 to begin at once, write to another place",
-                times.next().saturating_sub(now) / 1_000
-            );
-        }
-        Ok(Self {
+        let job = Self {
             times,
             delays: DelayWatch::new(engine.plan.batch_interval.to_std()),
             deadline: options.run_for.map(until),
             engine,
             next: last.map_or(0, |last| last.id + 1),
             planned,
-            last: None,
+            last: last.map(|last| last.time),
             summary: Summary::default(),
             options,
             runtime,
-        })
+        };
+        job.warn_if_ahead();
+        Ok(job)
     }
 
     /// Runs batches until the job is stopped, its sources are finished, or the options end it.
@@ -131,6 +125,8 @@ impl Job {
             self.next = planned.batch + 1;
             self.finished(&progress);
         }
+        // Not before: what was planned runs again as it was.
+        self.engine.settle_zero();
         // A reload may run batches, too.
         while !self.has_run_all_batches() {
             match self.wait(asked).await {
@@ -171,6 +167,19 @@ impl Job {
             wish = asked.next() => Wake::Asked(wish),
             () = clock.sleep_until(due) => Wake::Due,
             () = clock.sleep_until(deadline.unwrap_or(i64::MAX)), if deadline.is_some() => Wake::Deadline,
+        }
+    }
+
+    /// Says when the next batch is far away.
+    fn warn_if_ahead(&self) {
+        let now = self.runtime.clock.now();
+        if self.times.is_ahead_of(now) && !self.runtime.available_now {
+            tracing::warn!(
+                pipeline = self.engine.plan.name,
+                "the next batch is due in {} s: batches with times still to come are there already, left by an earlier \
+                 run or from before the clock was set back; to begin at once, write to another place",
+                self.times.next().saturating_sub(now) / 1_000
+            );
         }
     }
 
@@ -244,6 +253,7 @@ impl Job {
                 }
                 self.delays = DelayWatch::new(interval.to_std());
                 self.times.skip_past(last_time(&self.engine));
+                self.warn_if_ahead();
                 tracing::info!(pipeline = self.engine.plan.name, "reloaded: {changes}");
             }
             Err(reload::SwapError::Kept(error)) => self.not_reloaded(&error),

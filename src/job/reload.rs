@@ -272,10 +272,16 @@ pub(super) async fn swap(
         restore(engine, changes, runtime).await.map_err(SwapError::Lost)?;
         return Err(SwapError::Kept(error));
     }
-    for state in states::left_behind(&engine.operators, &built.operators).map_err(SwapError::Kept)? {
+    for state in states::left_behind(&engine.operators, &built.operators).map_err(SwapError::Lost)? {
         states::reset(&state, engine.ledger.as_mut()).await.map_err(SwapError::Lost)?;
     }
     let Prepared { plan, stages } = prepared;
+    let stays = |name: &String| plan.sources.iter().any(|source| source.name == *name);
+    for name in changes.left_sources.iter().filter(|name| !stays(name)) {
+        if let Some(ledger) = &mut engine.ledger {
+            ledger.forget_source(name);
+        }
+    }
     engine.sources.retain(|name, _| changes.kept_sources.contains(name));
     engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));
     let same_pace = plan.batch_interval == engine.plan.batch_interval

@@ -56,12 +56,13 @@ pub(super) fn install(
 ) -> Result<(), RunError> {
     operators.take_over(std::mem::take(&mut engine.operators))?;
     engine.operators = operators;
-    // Windows that count from the start end with batches, also after a change of their interval.
-    let interval = i64::try_from(plan.batch_interval.as_millis()).unwrap_or(i64::MAX).max(1);
-    engine.zero = engine.zero.map(|zero| zero.div_euclid(interval) * interval);
     engine.state_limit = StateLimit::new(&plan);
     engine.plan = plan;
     engine.stages = stages;
+    engine.settle_zero();
+    if let (Some(ledger), Some(settings)) = (&mut engine.ledger, &engine.plan.checkpoint) {
+        ledger.change(settings);
+    }
     Ok(())
 }
 

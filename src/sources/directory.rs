@@ -236,7 +236,7 @@ impl SourceFactory for Factory {
         let list = |key: &str| moved.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
         if let Some(taken) = position.get_mut("taken").and_then(Value::as_array_mut) {
             let gone: HashSet<Value> = list("gone").into_iter().collect();
-            taken.retain(|path| gone.is_empty() || !gone.contains(path));
+            taken.retain(|entry| gone.is_empty() || !gone.contains(files::path_of(entry)));
             taken.extend(list("taken"));
         }
         position

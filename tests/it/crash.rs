@@ -61,6 +61,7 @@ streams:
       - join: { with: recent, key: word }
       - reduce_by_key: { key: word, values: { pairs: count() } }
   fresh: { from: words, transforms: [ { deduplicate: { key: word, within: 3h } } ] }
+  ending: { from: words, transforms: [ { count_by_window: { length: 5h, slide: 5h, align: start } } ] }
 
 sinks:
   running: { from: running, files: { path: ./out/running } }
@@ -69,6 +70,7 @@ sinks:
   merged: { from: merged, files: { path: ./out/merged } }
   joined: { from: joined, files: { path: ./out/joined } }
   fresh: { from: fresh, files: { path: ./out/fresh } }
+  ending: { from: ending, files: { path: ./out/ending } }
 "#;
 
 /// By sink, the rows of each batch in order of its time, sorted.
@@ -126,8 +128,10 @@ fn reference() -> Written {
     let folder = folder();
     assert!(run(folder.path(), None));
     let written = written(folder.path());
-    assert_eq!(written.len(), 6);
-    assert_eq!(written["running"].len(), BATCHES);
+    assert_eq!(written.len(), 7);
+    // One more where the last window ends.
+    assert_eq!(written["running"].len(), BATCHES + 1);
+    assert_eq!(written["ending"].len(), 2);
     written
 }
 

@@ -62,6 +62,8 @@ impl DirectorySource {
     ) -> Result<Self, SourceError> {
         let taken = resume.and_then(|resume| taken(resume, &reading.path));
         let is_first = taken.is_none();
+        let left: Vec<Found> = taken.iter().flatten().filter_map(read_file).collect();
+        let taken: HashSet<PathBuf> = taken.iter().flatten().filter_map(|entry| read_path(path_of(entry))).collect();
         let mut source = Self {
             reading,
             name: context.name.clone(),
@@ -70,11 +72,12 @@ impl DirectorySource {
             files: VecDeque::new(),
             committed: 0,
             handed: 0,
-            seen: Arc::new(taken.unwrap_or_default()),
+            seen: Arc::new(taken),
             gone: Vec::new(),
             listed: false,
             warned: false,
         };
+        source.clean_left(left).await?;
         if is_first && start == Start::Latest {
             let old = source.list().await?;
             Arc::make_mut(&mut source.seen).extend(old.into_iter().map(|file| file.path));
@@ -131,6 +134,44 @@ impl DirectorySource {
         self.files.iter().take(self.index_of(end))
     }
 
+    /// A file that was taken, as a part of a position.
+    fn entry(&self, file: &Found) -> Value {
+        if self.reading.after == After::Keep { write_path(&file.path) } else { write_file(file) }
+    }
+
+    /// Cleans up what an earlier run has taken and not come to clean up, and forgets the names of files that
+    /// are gone: new ones may come under them.
+    async fn clean_left(&mut self, left: Vec<Found>) -> Result<(), SourceError> {
+        if self.reading.after == After::Keep {
+            return Ok(());
+        }
+        self.clean(left.into_iter().filter(|file| file.is_unchanged().unwrap_or(false)).collect()).await?;
+        let seen = Arc::clone(&self.seen);
+        let there = tokio::task::spawn_blocking(move || {
+            seen.iter().filter(|path| path.exists()).cloned().collect::<HashSet<PathBuf>>()
+        });
+        let there =
+            there.await.map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
+        self.seen = Arc::new(there);
+        self.gone.clear();
+        Ok(())
+    }
+
+    async fn clean(&mut self, done: Vec<Found>) -> Result<(), SourceError> {
+        let (reading, name) = (Arc::clone(&self.reading), self.name.clone());
+        let cleaned = tokio::task::spawn_blocking(move || reading.after.clean(&name, done))
+            .await
+            .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
+        let seen = Arc::make_mut(&mut self.seen);
+        for file in cleaned {
+            seen.remove(&file.gone);
+            self.gone.push(file.gone);
+            // Should the pattern find it there, it is no new file.
+            seen.extend(file.archived);
+        }
+        Ok(())
+    }
+
     fn hand_out(&mut self) {
         let (mut files, mut bytes) = (0, 0_u64);
         while let Some(next) = self.files.get(self.index(self.handed)) {
@@ -179,22 +220,12 @@ impl Source for DirectorySource {
 
     async fn commit(&mut self, end: &Offset) -> Result<(), SourceError> {
         let done = self.take_committed(files(end)?);
-        self.gone.clear();
         if self.reading.after == After::Keep || done.is_empty() {
             return Ok(());
         }
-        let (reading, name) = (Arc::clone(&self.reading), self.name.clone());
-        let cleaned = tokio::task::spawn_blocking(move || reading.after.clean(&name, done))
-            .await
-            .map_err(|error| SourceError::Lost(format!("internal error, please report it: {error}")))?;
-        let seen = Arc::make_mut(&mut self.seen);
-        for file in cleaned {
-            seen.remove(&file.gone);
-            self.gone.push(file.gone);
-            // Should the pattern find it there, it is no new file.
-            seen.extend(file.archived);
-        }
-        Ok(())
+        // Those before are written down: what was just committed says so.
+        self.gone.clear();
+        self.clean(done).await
     }
 
     /// The path, and the files that were taken: `build` leaves these out.
@@ -203,12 +234,15 @@ impl Source for DirectorySource {
         let open: HashSet<&PathBuf> = open.map(|file| &file.path).collect();
         let mut taken: Vec<&PathBuf> = self.seen.iter().filter(|path| !open.contains(path)).collect();
         taken.sort_unstable();
-        let taken: Vec<Value> = taken.into_iter().map(|path| write_path(path)).collect();
+        // With their sizes and times, so that another run can clean up what this one has not.
+        let new: HashSet<&PathBuf> = self.up_to(end).map(|file| &file.path).collect();
+        let old = taken.into_iter().filter(|path| !new.contains(path)).map(|path| write_path(path));
+        let taken: Vec<Value> = old.chain(self.up_to(end).map(|file| self.entry(file))).collect();
         json!({ "path": self.reading.path, "taken": taken })
     }
 
     fn moved(&self, end: &Offset) -> Option<Value> {
-        let taken: Vec<Value> = self.up_to(end).map(|file| write_path(&file.path)).collect();
+        let taken: Vec<Value> = self.up_to(end).map(|file| self.entry(file)).collect();
         let gone: Vec<Value> = self.gone.iter().map(|path| write_path(path)).collect();
         // The first position says also which files were there before the start.
         (self.committed > 0).then(|| json!({ "taken": taken, "gone": gone }))
@@ -241,12 +275,17 @@ fn files(offset: &Offset) -> Result<u64, SourceError> {
 }
 
 /// The files that an earlier version took, if it read the same path.
-fn taken(resume: &Value, path: &str) -> Option<HashSet<PathBuf>> {
+fn taken(resume: &Value, path: &str) -> Option<Vec<Value>> {
     if resume.get("path")?.as_str()? != path {
         return None;
     }
-    let taken = resume.get("taken")?.as_array()?;
-    Some(taken.iter().filter_map(read_path).collect())
+    resume.get("taken")?.as_array().cloned()
+}
+
+/// The path of a file that was taken.
+pub(super) fn path_of(entry: &Value) -> &Value {
+    // A path that is not UTF-8 is an object, too, with another key.
+    entry.get("path").unwrap_or(entry)
 }
 
 /// A file as it was when it was found.

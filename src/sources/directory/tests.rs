@@ -201,6 +201,27 @@ async fn processed_files_are_archived_or_deleted() {
 }
 
 #[tokio::test]
+async fn another_run_cleans_up_and_takes_new_files_of_old_names() {
+    let folder = Folder::new();
+    folder.write("a", "a\n", 10);
+    folder.write("b", "b\n", 10);
+    let reading = || Reading { after: After::Delete, ..folder.reading("") };
+    let mut source = folder.source(reading()).await;
+    let (start, end) = (source.start(), source.latest(ALL).await.unwrap());
+    source.read(&start, &end).await.unwrap();
+    // The commit is written, and then the process ends.
+    let position = source.position(&end);
+    fs::remove_file(folder.path("b")).unwrap();
+    let mut again = folder.start(reading(), Start::Earliest, Some(&position)).await;
+    assert!(!folder.path("a").exists());
+    let mut last = again.start();
+    assert!(next(&mut again, &mut last).await.is_empty());
+    folder.write("a", "a new one\n", 20);
+    folder.write("b", "another\n", 21);
+    assert_eq!(next(&mut again, &mut last).await, ["a new one", "another"]);
+}
+
+#[tokio::test]
 async fn what_was_written_after_the_reading_is_not_cleaned_up() {
     let folder = Folder::new();
     for (after, name) in [(After::Delete, "a"), (After::Archive(folder.path("done")), "b")] {
