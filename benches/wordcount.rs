@@ -347,7 +347,11 @@ fn counts_of(run: impl Fn(&str) -> Result<Summary>) -> Result<Counts> {
     let mut counts = Counts::new();
     for batch in fs::read_dir(folder.path())? {
         for part in fs::read_dir(batch?.path())? {
-            for line in BufReader::new(File::open(part?.path())?).lines() {
+            let part = part?;
+            if part.file_name() == "_manifest.json" {
+                continue;
+            }
+            for line in BufReader::new(File::open(part.path())?).lines() {
                 let row: serde_json::Value = serde_json::from_str(&line?)?;
                 let (Some(word), Some(count)) = (row["word"].as_str(), row["count"].as_u64()) else {
                     return Err(format!("an odd row: {row}").into());
