@@ -6,6 +6,7 @@
 pub mod control;
 mod driver;
 mod reload;
+mod starts;
 mod states;
 pub mod supervisor;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::starts;
 use super::states::{self, may_reset};
 use super::{Prepared, checkpoint_store, source_context};
 use crate::checkpoint::Checkpoint;
@@ -60,6 +61,9 @@ pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engi
             }
             tracing::warn!("left out of the checkpoint, since the pipeline has them no more: {}", strangers.join(", "));
             ledger.keep_only(&strangers);
+            for name in strangers.iter().filter_map(|component| component.strip_prefix("source/")) {
+                starts::forget(&engine.plan, name).await?;
+            }
         }
     }
     Ok((engine, left))
@@ -92,11 +96,19 @@ async fn build_source(
     runtime: &Runtime,
 ) -> Result<RunningSource, RunError> {
     let context = source_context(plan, source, runtime).await?;
+    let resume = match resume {
+        Some(resume) => Some(resume),
+        None => starts::read(plan, source).await?,
+    };
+    let is_first = resume.is_none();
     let factory = std::sync::Arc::clone(&source.checked.factory);
     // Receivers start tasks of their own, which belong to the threads that wait.
     let built = runtime.io.spawn(async move { factory.build(context, resume).await }).await;
     let built = built.map_err(|error| RunError::Internal(error.to_string()))?;
-    let source_built = built.map_err(|error| RunError::Source { name: source.name.clone(), error })?;
+    let mut source_built = built.map_err(|error| RunError::Source { name: source.name.clone(), error })?;
+    if is_first {
+        starts::write(plan, source, source_built.as_mut()).await?;
+    }
     let rate = RateEstimator::new(plan.engine.backpressure.clone(), plan.batch_interval.to_std());
     Ok(RunningSource { offset: source_built.start(), source: source_built, rate, kind: source.kind.clone() })
 }
@@ -281,6 +293,7 @@ pub(super) async fn swap(
         if let Some(ledger) = &mut engine.ledger {
             ledger.forget_source(name);
         }
+        starts::forget(&engine.plan, name).await.map_err(SwapError::Lost)?;
     }
     engine.sources.retain(|name, _| changes.kept_sources.contains(name));
     engine.sinks.retain(|name, _| changes.kept_sinks.contains(name));

@@ -193,9 +193,19 @@ impl Source for RateSource {
         json!(Position { rows: end.as_u64().unwrap_or(self.from), rate, start, first })
     }
 
+    /// With the pace, since the rows have times.
+    fn plan(&self, end: &Offset) -> Value {
+        self.position(end)
+    }
+
     async fn replan(&mut self, planned: &Value) -> Result<Offset, SourceError> {
-        self.last = number(planned)?;
-        Ok(planned.clone())
+        let planned = serde_json::from_value::<Position>(planned.clone());
+        let planned =
+            planned.map_err(|error| SourceError::Lost(format!("the offset log is not of this source: {error}")))?;
+        let Position { rows, rate, start, first } = planned;
+        self.pace = Pace { schema: Arc::clone(&self.pace.schema), rate, start, first };
+        self.last = rows;
+        Ok(Offset::from(rows))
     }
 
     fn is_finished(&self) -> bool {
@@ -275,6 +285,22 @@ mod tests {
         assert_eq!(source.start(), 1);
         assert_eq!(source.latest(until(0)).await.unwrap(), 2);
         assert!(source.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_planned_batch_has_the_same_rows_again() {
+        let (context, clock) = context();
+        clock.turn_to(1_000);
+        let factory = check::<Rate>("{ rows_per_second: 2 }").0.unwrap().factory;
+        let mut source = factory.build(context.clone(), None).await.unwrap();
+        let end = source.latest(until(3_000)).await.unwrap();
+        let planned = source.plan(&end);
+        clock.turn_to(60_000);
+        let mut again = factory.build(context, None).await.unwrap();
+        assert_eq!(again.replan(&planned).await.unwrap(), end);
+        let before = rows(&source.read(&Offset::from(0), &end).await.unwrap(), &[0, 1]);
+        assert_eq!(rows(&again.read(&Offset::from(0), &end).await.unwrap(), &[0, 1]), before);
+        assert_eq!(again.latest(until(4_000)).await.unwrap(), 6);
     }
 
     #[tokio::test]

@@ -458,17 +458,11 @@ pub(super) struct Lists {
 
 impl Lists {
     fn merge(&mut self, pairs: &[Pair], array: &ArrayRef) -> Result<(), StateError> {
-        let list = array.as_list::<i32>();
-        let elements = self.rows.encode(list.values())?;
         let bytes = &mut self.bytes;
-        each_valid(list, pairs, &mut self.values, |index, values| {
-            for element in range(list, index) {
-                let row = elements.row(element);
-                *bytes += weight(row.data());
-                values.push(row.data().into());
-            }
-        });
-        Ok(())
+        each_element(&self.rows, pairs, array, &mut self.values, |values, element| {
+            *bytes += weight(element);
+            values.push(element.into());
+        })
     }
 }
 
@@ -482,20 +476,32 @@ pub(super) struct Sets {
 
 impl Sets {
     fn merge(&mut self, pairs: &[Pair], array: &ArrayRef) -> Result<(), StateError> {
-        let list = array.as_list::<i32>();
-        let elements = self.rows.encode(list.values())?;
         let bytes = &mut self.bytes;
-        each_valid(list, pairs, &mut self.values, |index, values| {
-            for element in range(list, index) {
-                let row = elements.row(element);
-                if !values.contains(row.data()) {
-                    *bytes += weight(row.data());
-                    values.insert(row.data().into());
-                }
+        each_element(&self.rows, pairs, array, &mut self.values, |values, element| {
+            if !values.contains(element) {
+                *bytes += weight(element);
+                values.insert(element.into());
             }
-        });
-        Ok(())
+        })
     }
+}
+
+/// Calls `apply` with each element of the lists, as a row, and its slot's value.
+fn each_element<T>(
+    rows: &Rows,
+    pairs: &[Pair],
+    lists: &ArrayRef,
+    values: &mut [T],
+    mut apply: impl FnMut(&mut T, &[u8]),
+) -> Result<(), StateError> {
+    let lists = lists.as_list::<i32>();
+    let elements = rows.encode(lists.values())?;
+    each_valid(lists, pairs, values, |index, value| {
+        for element in range(lists, index) {
+            apply(value, elements.row(element).data());
+        }
+    });
+    Ok(())
 }
 
 /// Where the elements of a list are.

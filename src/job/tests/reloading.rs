@@ -186,3 +186,30 @@ sinks: { out: { discard: {} } }
     let renamed = text.replace("out:", "result:");
     assert_eq!(between(&renamed), "2 sources kept (in, lines), 1 sink new (result), 1 sink closed (out)");
 }
+
+#[tokio::test]
+async fn what_a_first_start_has_found_holds_for_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("in/old"), "old\n").unwrap();
+    let text = format!(
+        "name: p
+batch_interval: 1s
+checkpoint: {{ path: '{}' }}
+sources: {{ lines: {{ directory: {{ path: '{}', start: latest }} }} }}
+transforms: [ {{ select: [value] }} ]
+sinks: {{ out: {{ console: {{ format: json }} }} }}
+",
+        path("checkpoint"),
+        path("in")
+    );
+    // The process ends before its first batch, and a file comes before the next one starts.
+    let first = Harness::start(&text, Options::default()).await;
+    first.job.abort();
+    let _ = first.job.await;
+    std::fs::write(folder.path().join("in/new"), "new\n").unwrap();
+    let mut second = Harness::start(&text, Options { batches: Some(1), ..Options::default() }).await;
+    assert_eq!(second.batch_at(101_000).await.rows_in(), 1);
+    assert!(second.end().await.1.contains("new"));
+}
