@@ -22,13 +22,14 @@ use futures::StreamExt;
 
 use super::failpoint::{Failpoint, Moment};
 use super::memory::StateLimit;
+use super::place::{Place, stage_error};
 use super::progress::{Parts, Progress, SourceProgress};
 use super::rate::{Observation, RateEstimator};
 use super::retry::Retries;
 use super::{Ledger, Operators, RunError, Runtime, ledger};
 use crate::checkpoint::Planned;
-use crate::logical::{Named, Output, Stage, Stages};
-use crate::plan::{CHAIN, Plan};
+use crate::logical::{Output, Stage, Stages};
+use crate::plan::Plan;
 use crate::sinks::{Batch, Partition, RowsError, Sink, SinkError, each_partition};
 use crate::sources::{Block, Limit, Offset, Source};
 use crate::state::BatchTime;
@@ -160,7 +161,7 @@ impl Engine {
         self.reach(Moment::Read, batch)?;
         let reading = begin.elapsed();
 
-        let interval = i64::try_from(self.plan.batch_interval.as_millis()).unwrap_or(i64::MAX);
+        let interval = self.plan.batch_interval.as_signed_millis();
         let zero = *self.zero.get_or_insert(batch.time.saturating_sub(interval));
         self.stages.run.batch_time.store(batch.time, Ordering::Relaxed);
         let counters = Arc::new(Counters::default());
@@ -210,7 +211,7 @@ impl Engine {
 
     /// Windows that count from the start end with batches, also after a change of the batch interval.
     pub fn settle_zero(&mut self) {
-        let interval = i64::try_from(self.plan.batch_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let interval = self.plan.batch_interval.as_signed_millis().max(1);
         self.zero = self.zero.map(|zero| zero.div_euclid(interval) * interval);
     }
 
@@ -386,66 +387,6 @@ fn rate_limit(running: &RunningSource) -> Option<f64> {
 
 fn source_error(name: &str, error: crate::sources::SourceError) -> RunError {
     RunError::Source { name: name.to_owned(), error }
-}
-
-/// Says in the user's words what failed: the sink, or the source or steps whose rows it was to get.
-fn stage_error(stage: &Stage, place: &Place, error: SinkError) -> RunError {
-    match (error, &stage.output) {
-        (SinkError::Rows(error), _) => RunError::Rows(error),
-        (error, Output::Sink(_)) => RunError::Sink { name: stage.name.clone(), error },
-        (error, Output::Slot(_) | Output::State(_)) => {
-            RunError::Stage { place: place.rows.clone(), error: error.to_string() }
-        }
-    }
-}
-
-fn has_sql(plan: &Plan) -> bool {
-    plan.streams.iter().flat_map(|stream| &stream.steps).any(|step| step.kind == "sql")
-}
-
-/// What a stage computes, for errors that do not say themselves where they come from.
-struct Place {
-    /// Its rows, in the user's words.
-    rows: String,
-    /// Whether a `sql` step may be to blame: expressions give NULL where SQL fails.
-    sql: bool,
-}
-
-impl Place {
-    fn of(stage: &Stage, plan: &Plan) -> Self {
-        let name = match &stage.output {
-            Output::Sink(index) => plan.sinks.get(*index).map_or(stage.name.as_str(), |sink| sink.from.as_str()),
-            Output::Slot(_) => stage.name.as_str(),
-            Output::State(state) => {
-                return Self { rows: format!("the steps up to `{}`", state.step), sql: has_sql(plan) };
-            }
-        };
-        let rows = if name == CHAIN {
-            "the steps of `transforms`".to_owned()
-        } else if plan.sources.iter().any(|source| source.name == name) {
-            format!("source `{name}`")
-        } else {
-            format!("the steps of stream `{name}`")
-        };
-        Self { rows, sql: has_sql(plan) }
-    }
-
-    /// An error of a plan without the names of its wrappers.
-    fn describe(&self, error: &DataFusionError) -> String {
-        use DataFusionError as E;
-        let message = match error.find_root() {
-            E::External(error) if error.is::<Named>() => return error.to_string(),
-            E::Execution(message) => message.clone(),
-            E::ResourcesExhausted(message) => {
-                format!("the batch needs more memory than `engine.memory_limit` allows: {message}")
-            }
-            E::ArrowError(error, _) if self.sql => {
-                format!("{error}; in a `sql` step, `nullif(x, 0)` and `try_cast(x as type)` give NULL instead")
-            }
-            other => other.strip_backtrace(),
-        };
-        format!("in {}: {message}", self.rows)
-    }
 }
 
 #[derive(Debug, Default)]

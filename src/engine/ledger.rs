@@ -182,7 +182,7 @@ impl Ledger {
 
     /// Goes on with changed settings.
     pub fn change(&mut self, settings: &crate::spec::Checkpoint) {
-        self.interval = i64::try_from(settings.interval.as_millis()).unwrap_or(i64::MAX);
+        self.interval = settings.interval.as_signed_millis();
         self.checkpoint.retain(settings.retain);
     }
 
@@ -203,10 +203,9 @@ impl Ledger {
         Ok(name)
     }
 
-    /// The components of this version of the pipeline are these; what others have left goes with the next
-    /// commit.
-    pub fn keep_only(&mut self, left: &[String]) {
-        left.iter().for_each(|component| self.checkpoint.forget(component));
+    /// Components that this version of the pipeline does not have go with the next commit.
+    pub fn forget(&mut self, components: &[String]) {
+        components.iter().for_each(|component| self.checkpoint.forget(component));
     }
 }
 

@@ -8,6 +8,7 @@ pub mod generator;
 pub mod ledger;
 pub mod memory;
 pub mod operators;
+mod place;
 pub mod progress;
 pub mod rate;
 mod retry;

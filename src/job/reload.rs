@@ -60,7 +60,7 @@ pub(super) async fn start(prepared: Prepared, runtime: &Runtime) -> Result<(Engi
                 states::reset(&state, Some(&mut *ledger)).await?;
             }
             tracing::warn!("left out of the checkpoint, since the pipeline has them no more: {}", strangers.join(", "));
-            ledger.keep_only(&strangers);
+            ledger.forget(&strangers);
             for name in strangers.iter().filter_map(|component| component.strip_prefix("source/")) {
                 starts::forget(&engine.plan, name).await?;
             }
@@ -75,8 +75,7 @@ async fn open_checkpoint(plan: &Plan, runtime: &Runtime) -> Result<Option<(Ledge
     // Its files are read and written by the threads that wait.
     let opened = runtime.io.spawn(async move { Checkpoint::open(store, &name, retain).await }).await;
     let (checkpoint, recovered) = opened.map_err(|error| RunError::Internal(error.to_string()))??;
-    let interval = i64::try_from(settings.interval.as_millis()).unwrap_or(i64::MAX);
-    Ledger::new(checkpoint, recovered, interval).map(Some)
+    Ledger::new(checkpoint, recovered, settings.interval.as_signed_millis()).map(Some)
 }
 
 async fn build_sink(sink: &PlannedSink, runtime: &Runtime) -> Result<Box<dyn Sink>, RunError> {

@@ -24,6 +24,12 @@ impl Duration {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// In whole milliseconds, as times are counted.
+    #[must_use]
+    pub fn as_signed_millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// For the standard library.
     #[must_use]
     pub const fn to_std(self) -> StdDuration {

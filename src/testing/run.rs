@@ -90,8 +90,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let (checkpoint, recovered) = Checkpoint::open(self.store.clone(), &plan.name, settings.retain).await?;
-        let interval = i64::try_from(settings.interval.as_millis()).unwrap_or(i64::MAX);
-        let (ledger, left) = Ledger::new(checkpoint, recovered, interval)?;
+        let (ledger, left) = Ledger::new(checkpoint, recovered, settings.interval.as_signed_millis())?;
         left.restore(&mut self.engine.operators, |_| false)?;
         self.engine.ledger = Some(ledger);
         self.engine.zero = left.zero;

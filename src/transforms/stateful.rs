@@ -54,7 +54,7 @@ pub(super) fn window_times(
 ) -> Option<WindowTimes> {
     let (every, what) = match step.schedule {
         Some(schedule) => (schedule.every, "slide of the window before"),
-        None => (millis(step.batch_interval), "batch interval"),
+        None => (step.batch_interval.as_signed_millis(), "batch interval"),
     };
     let own = align.map(|align| match align {
         AlignSetting::Clock => Align::Clock,
@@ -85,11 +85,7 @@ pub(super) fn window_times(
         }
     }
     let align = own.or(inherited).unwrap_or_default();
-    fits.then(|| WindowTimes { length: millis(length), slide: millis(slide), align })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    fits.then(|| WindowTimes { length: length.as_signed_millis(), slide: slide.as_signed_millis(), align })
 }
 
 /// Reports a duration that is no multiple, with the two nearest ones that are.
@@ -115,7 +111,7 @@ pub(super) fn positive(step: &mut StepCheck<'_, '_>, key: &str, duration: Option
         let help = Some("leave it out for never".to_owned());
         step.check.report(codes::INVALID_VALUE, &[key], format!("`{key}` must be longer than nothing"), help);
     }
-    duration.map(millis)
+    duration.map(Duration::as_signed_millis)
 }
 
 /// Key columns with their types and expressions.
